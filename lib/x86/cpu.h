@@ -143,6 +143,14 @@ struct x86_answer {
 };
 #define X86_NANSWERS 136 /* XSAVE to a device page: 832 bytes in pieces of 8, and some */
 
+/* Where computed branches look their target up: rip and mode -> head uop of its block. */
+#define X86_JC_BITS 12
+#define X86_JC_SIZE (1u << X86_JC_BITS)
+struct x86_jump {
+    uint64_t rip;
+    struct x86_uop *head; /* never NULL: empty entries point to a head of mode X86_MODE_NONE */
+};
+
 struct x86_cpu {
     /* --- touched by nearly every instruction --- */
     uint64_t r[X86_NGPR];
@@ -152,6 +160,7 @@ struct x86_cpu {
     x86_cc cc;
     uint16_t mode; /* X86_MODE_*: what decoding and block lookup depend on */
     uint32_t poll; /* nonzero: leave at the next block head. Written by other threads: use atomics */
+    struct x86_jump *jc; /* X86_JC_SIZE entries; NULL where blocks are not kept */
     uint32_t eflags;
     uint8_t cpl;
     bool resync;   /* a callback changed state through the API: leave the block after this instruction */
@@ -164,6 +173,9 @@ struct x86_cpu {
     };
     const struct x86_ops *ops;
     void *host; /* owner's pointer, for ops */
+    /* Link a direct branch to its target's block; returns what to execute next or NULL to leave. NULL: blocks are
+     * not kept. */
+    struct x86_uop *(*link)(struct x86_cpu *cpu, struct x86_uop *branch);
 
     /* --- why the last block ended (enum x86_leave) --- */
     uint32_t leave;

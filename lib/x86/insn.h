@@ -29,7 +29,7 @@
 #include "x86/uop.h"
 
 enum x86_map { X86_M1, X86_M0F, X86_M38, X86_M3A, X86_V0F, X86_V38, X86_V3A, X86_NMAPS };
-enum x86_pp { X86_NP, X86_P66, X86_PF3, X86_PF2, X86_PP_ANY };
+enum x86_pp { X86_PP_NP, X86_PP_P66, X86_PP_PF3, X86_PP_PF2, X86_PP_ANY };
 
 /* Constraint word: bits 2:0 reg value, 3 reg matters, 4 mod must be memory, 5 mod must be register,
  * 8:6 rm value, 9 rm matters, 10 W must be 0, 11 W must be 1, 12 L 0, 13 L 1, 14 only in 64-bit mode,
@@ -133,7 +133,7 @@ enum x86_row_id {
 #undef RN
     X86_NROWS
 };
-extern const struct x86_row x86_rows[X86_NROWS];
+extern const struct x86_row x86_rows[]; /* X86_NROWS of them */
 
 /* One decoded instruction. */
 struct x86_insn {
@@ -165,7 +165,15 @@ enum x86_decode_result {
 enum x86_decode_result x86_decode(const uint8_t *bytes, unsigned n, unsigned mode, const uint64_t *features,
                                   struct x86_insn *out);
 
-/* Build the uop(s) of one instruction; returns how many (1; 2 for pairs that were fused by the block builder). */
+/*
+ * Build the uop of an instruction that starts `offset` bytes into its block. Beyond the plain fields:
+ *   near branches (Jb, Jz)  disp (+ carry in scale, see branch.h) is target - RIPBASE, link is NULL
+ *   moffs (Ob, Ov)          imm is the offset, X86_AUX_MEM set, seg the segment
+ *   far pointer (Ap)        imm is the offset, disp the selector
+ *   ENTER                   imm is the frame size, disp the nesting level
+ *   VSIB rows               index is the number of a vector register (4 is xmm4, not "none")
+ *   opcode registers (Z)    reg
+ */
 void x86_lower(const struct x86_cpu *cpu, const struct x86_insn *in, unsigned offset, struct x86_uop *u);
 
 #endif
