@@ -67,19 +67,24 @@ struct x86_tlb_entry {
 };
 /* One bank per kind of access right; tlb points to the one in force. */
 enum x86_tlb_bank {
-    X86_BANK_SUPER,      /* CPL < 3, user pages refused (SMAP with AC clear) */
-    X86_BANK_SUPER_USER, /* CPL < 3, user pages allowed */
+    X86_BANK_SUPER,      /* CPL < 3 and implicit supervisor accesses; user pages refused if CR4.SMAP */
+    X86_BANK_SUPER_USER, /* CPL < 3 with CR4.SMAP and EFLAGS.AC: user pages allowed */
     X86_BANK_USER,       /* CPL 3 */
+    X86_BANK_NONE,       /* always empty: CPL 3 with alignment checks, which only the slow path makes */
     X86_NBANKS
 };
 
-/* Paging-structure cache: address of the page table that maps a 2 MiB (4 MiB) range. */
+/* Paging-structure cache: the page table, or the part of a large page, that maps a 2 MiB range. */
 #define X86_PSC_SIZE 32
 struct x86_psc_entry {
     uint64_t tag; /* linear address >> 21 | generation << 52, 0 = empty */
-    uint64_t table; /* guest-physical address of the last-level table */
-    uint64_t rights; /* combined R/W, U/S and NX of the upper levels */
+    uint64_t table; /* guest-physical address of the last-level table, or of the memory itself */
+    uint64_t rights; /* combined rights of the levels walked, and what `table` is (paging.c) */
 };
+
+/* Regions with TLB entries that come from large pages, hashed: words 0..3 one bit per 4 MiB, word 4 one bit
+ * per 1 GiB. INVLPG must drop all of a large page (SDM Vol.3A 4.10.4.1). */
+#define X86_TLB_LARGE_WORDS 5
 
 /* Exception or interrupt on its way to delivery. */
 struct x86_event {
@@ -216,6 +221,7 @@ struct x86_cpu {
     /* --- caches --- */
     struct x86_tlb_entry *tlb_banks; /* X86_NBANKS * X86_TLB_SIZE entries, owner's memory */
     struct x86_psc_entry psc[X86_PSC_SIZE];
+    uint64_t tlb_large[X86_TLB_LARGE_WORDS];
 
     /* --- device accesses of the current instruction already answered by the host --- */
     uint16_t nanswers, next_answer;

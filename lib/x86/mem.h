@@ -57,6 +57,9 @@ bool x86_ld_slow(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsigned 
 bool x86_st_slow(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, uint64_t value, unsigned size);
 /* Load for a read-modify-write: faults are those of a write. */
 bool x86_ldw_slow(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsigned size);
+/* The slow paths report a non-canonical address as #GP(0), or #SS(0) when the uop's segment is SS. Stack
+ * accesses by other instructions (PUSH, CALL ...) turn their failure into #SS with this; returns false. */
+bool x86_stack_failed(struct x86_cpu *cpu);
 /* Any number of bytes (1..4096) through a bounce buffer; all pages are checked before the first byte moves
  * (stores), devices in pieces of at most 8 bytes. False: leave. */
 bool x86_read_bytes(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, void *buf, unsigned size);
@@ -191,8 +194,14 @@ struct x86_translation {
     bool writable, user, exec, dirty, global;
 };
 /* Walk the tables for one access. set_ad: set accessed and dirty bits as the access would. user: rights of
- * CPL 3. Does not touch cpu->exc; X86_EXC with out->error says why (non-canonical: error = UINT32_MAX). */
+ * CPL 3; otherwise those of a supervisor to whom SMAP does not apply (a host program that looks at memory).
+ * Does not touch cpu->exc; X86_EXC with out->error says why (non-canonical: error = UINT32_MAX). */
 enum x86_result x86_translate(struct x86_cpu *cpu, uint64_t lin, unsigned acc /* enum x86_access */, bool user,
                               bool set_ad, struct x86_translation *out);
+
+/* Instruction fetch at lin: *host points to its byte (valid to the end of the page), *gpa is its address. Checks
+ * execute rights, sets the accessed bit, fills the exec tag. X86_EXC: fault recorded. Code outside memory:
+ * X86_OK with *host = NULL. */
+enum x86_result x86_fetch_page(struct x86_cpu *cpu, uint64_t lin, const uint8_t **host, uint64_t *gpa);
 
 #endif
