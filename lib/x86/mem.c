@@ -229,9 +229,11 @@ static unsigned alignment(unsigned size)
     }
 }
 
+/* Non-canonical addresses are left to translation: #GP and #SS come first. */
 static bool misaligned(struct x86_cpu *cpu, uint64_t lin, unsigned size)
 {
-    if (X86_LIKELY(!x86_checks_alignment(cpu)) || !(lin & (alignment(size) - 1)))
+    if (X86_LIKELY(!x86_checks_alignment(cpu)) || !(lin & (alignment(size) - 1)) ||
+        !x86_canonical(lin))
         return false;
     x86_fault_err(cpu, X86_AC, 0);
     return true;
