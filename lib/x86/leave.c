@@ -72,6 +72,12 @@ struct x86_uop *x86_op_end(struct x86_cpu *cpu, struct x86_uop *u)
 
 struct x86_uop *x86_op_dead(struct x86_cpu *cpu, struct x86_uop *u)
 {
+    uint64_t rip = cpu->rip;
     cpu->leave = X86_LEAVE_LOOKUP;
-    return x86_leave(cpu, u);
+    x86_leave(cpu, u);
+    if (cpu->rip_set) /* the device callback that ended the block here has moved rip */
+        cpu->rip = rip;
+    cpu->rip_set = false;
+    cpu->resync = false;
+    return NULL;
 }
