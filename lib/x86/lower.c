@@ -88,6 +88,8 @@ void x86_lower(const struct x86_cpu *cpu, const struct x86_insn *in, unsigned of
     if (r->attr & X86_A_VEC)
         u->imm = (in->imm & 0xff) | (uint64_t)in->vvvv << 8 | (uint64_t)in->l << 16 |
                  (uint64_t)in->w << 24;
+    if (r->map == X86_M1 && (r->opcode & 0xf8) == 0xd8)
+        u->imm = (uint64_t)(r->opcode & 7) << 8 | in->modrm; /* the x87 opcode register's form */
     if (is_branch(r)) { /* the target; beyond 32 bits the carry goes to scale (branch.h) */
         int64_t target = (int64_t)in->imm + offset + in->length;
         u->disp = (int32_t)target;
