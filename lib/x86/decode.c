@@ -14,32 +14,13 @@
 #elif defined(__GNUC__)
 #pragma GCC diagnostic ignored "-Woverride-init"
 #endif
-/* One index per file of rows: an opcode may have rows in several (0F AE: fences, XSAVE, WRFSBASE ...). */
+static const uint16_t last_row[X86_NMAPS * 256] = {
 #define RM(id, map, opcode, ...) [X86_##map * 256 + (opcode)] = X86_I_##id,
 #define RN(id, map, opcode, ...) [X86_##map * 256 + (opcode)] = X86_I_##id,
-static const uint16_t last_row[][X86_NMAPS * 256] = {
-    {
-#include "x86/rows_int.def"
-    },
-    {
-#include "x86/rows_str.def"
-    },
-    {
-#include "x86/rows_sys.def"
-    },
-    {
-#include "x86/rows_sse.def"
-    },
-    {
-#include "x86/rows_x87.def"
-    },
-    {
-#include "x86/rows_vex.def"
-    },
-};
+#include "x86/rows.h"
 #undef RM
 #undef RN
-#define NFILES (sizeof(last_row) / sizeof(last_row[0]))
+};
 
 struct cursor {
     const uint8_t *p;
@@ -275,32 +256,17 @@ static bool row_fits(const struct x86_row *r, const struct x86_insn *in, unsigne
              (k & X86_C_PROT && mode & (X86_MODE_REAL | X86_MODE_V86)));
 }
 
-/* A row of this opcode, whichever: whether a ModRM byte follows is common to all. */
-static unsigned any_row(const struct x86_insn *in, int map)
-{
-    unsigned at = (unsigned)map * 256 + in->opcode;
-    for (unsigned f = 0; f < NFILES; f++)
-        if (last_row[f][at])
-            return last_row[f][at];
-    return X86_I_NONE;
-}
-
-static bool row_offered(const struct x86_row *r, const uint64_t *feat)
-{
-    return r->feature == X86_FEAT_BASE || feat[r->feature >> 6] >> (r->feature & 63) & 1;
-}
-
 static unsigned choose_row(const struct x86_insn *in, int map, unsigned mode, const uint64_t *feat)
 {
-    unsigned at = (unsigned)map * 256 + in->opcode;
-    for (unsigned f = 0; f < NFILES; f++) {
-        for (unsigned i = last_row[f][at]; i; i--) {
-            const struct x86_row *r = &x86_rows[i];
-            if (r->map != map || r->opcode != in->opcode)
-                break;
-            if (row_offered(r, feat) && row_fits(r, in, mode))
-                return i;
-        }
+    unsigned i = last_row[map * 256 + in->opcode];
+    for (; i; i--) {
+        const struct x86_row *r = &x86_rows[i];
+        if (r->map != map || r->opcode != in->opcode)
+            return X86_I_NONE;
+        if (r->feature != X86_FEAT_BASE && !(feat[r->feature >> 6] >> (r->feature & 63) & 1))
+            continue;
+        if (row_fits(r, in, mode))
+            return i;
     }
     return X86_I_NONE;
 }
@@ -362,6 +328,16 @@ static void read_immediate(struct cursor *c, struct x86_insn *in, uint8_t operan
     }
 }
 
+/* VEX.vvvv must be 1111b where no operand uses it (SDM Vol.2A 2.3.5.6). */
+static bool uses_vvvv(const struct x86_row *r)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        if ((r->op[i] >= X86_O_Hx && r->op[i] <= X86_O_Hsd) || r->op[i] == X86_O_By)
+            return true;
+    }
+    return false;
+}
+
 static enum x86_decode_result finish(struct cursor *c, struct x86_insn *in,
                                      enum x86_decode_result r)
 {
@@ -394,10 +370,9 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, unsigned n, unsigned mod
     if (map < 0)
         return finish(&c, in, X86_DECODE_UD);
     in->rex = p.rex_seen ? p.rex : 0;
-    unsigned any = any_row(in, map);
-    if (!any)
+    if (!last_row[map * 256 + in->opcode])
         return finish(&c, in, X86_DECODE_UD);
-    if (x86_rows[any].attr & X86_A_MODRM)
+    if (x86_rows[last_row[map * 256 + in->opcode]].attr & X86_A_MODRM)
         read_modrm(&c, in, &p, map, long64);
     else
         in->reg = (in->opcode & 7) | (p.rex & 1) << 3; /* Z operands */
@@ -411,6 +386,8 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, unsigned n, unsigned mod
     in->size = operand_size(in, r->attr, mode);
     for (unsigned i = 0; i < 4; i++)
         read_immediate(&c, in, r->op[i]);
+    if (in->vex && in->vvvv && !uses_vvvv(r))
+        return finish(&c, in, X86_DECODE_UD);
     bool bad_lock = in->lock && !(r->attr & X86_A_LOCK && in->mem);
     if (bad_lock || (r->attr & X86_A_NO66 && in->p66))
         return finish(&c, in, X86_DECODE_UD);
