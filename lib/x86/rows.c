@@ -1,6 +1,7 @@
 /* The instruction table: all rows as one constant array (insn.h explains the columns). */
 #include "x86/insn.h"
 #include "x86/handlers.h"
+#include "x86/rows_columns.h"
 
 /* Every handler table that a row names, declared; repeating a declaration is harmless. */
 #define RM(id, map, opcode, pp, c, mnemonic, o1, o2, o3, o4, attr, feat, shape, tab) \
@@ -10,40 +11,6 @@
 #include "x86/rows.h"
 #undef RM
 #undef RN
-
-#define ANY     X86_C_ANY
-#define REG(n)  X86_C_REG(n)
-#define MOD_REG X86_C_MOD_REG
-#define MOD_MEM X86_C_MOD_MEM
-#define RMF(n)  X86_C_RMF(n)
-#define W0      X86_C_W0
-#define W1      X86_C_W1
-#define L0      X86_C_L0
-#define L1      X86_C_L1
-#define ONLY64  X86_C_ONLY64
-#define NO64    X86_C_NO64
-#define PROT    X86_C_PROT
-
-#define LOCK     X86_A_LOCK
-#define D64      X86_A_D64
-#define F64      X86_A_F64
-#define END      X86_A_END
-#define B        X86_A_B
-#define VEC      X86_A_VEC
-#define REP      X86_A_REP
-#define USER     X86_A_USER
-#define CC       X86_A_CC
-#define LOCKM    X86_A_LOCKM
-#define W32      X86_A_W32
-#define NO66     X86_A_NO66
-#define MXCSR    X86_A_MXCSR
-#define ALIGN    X86_A_ALIGN
-#define UNDEF_CF X86_A_UNDEF_CF
-#define UNDEF_PF X86_A_UNDEF_PF
-#define UNDEF_AF X86_A_UNDEF_AF
-#define UNDEF_ZF X86_A_UNDEF_ZF
-#define UNDEF_SF X86_A_UNDEF_SF
-#define UNDEF_OF X86_A_UNDEF_OF
 
 /* Written out twice: handing the columns on to a common macro would expand them before they are
  * pasted. */
