@@ -96,7 +96,6 @@ struct x86_event {
     uint64_t cr2;  /* #PF */
     uint64_t dr6;  /* #DB: bits to set */
     bool valid;
-    bool seen; /* the host has seen it (and wants it delivered): not shown again */
 };
 
 /* The 80-bit register as bytes: significand, then sign and exponent. */
@@ -198,6 +197,7 @@ struct x86_cpu {
 
     /* --- vector and x87 state --- */
     union x86_vec v[16];
+    union x86_vec vtmp[4]; /* operands and results of vector instructions on their way */
     uint32_t mxcsr;
     struct x86_fpu fpu;
 

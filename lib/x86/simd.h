@@ -1,0 +1,188 @@
+/*
+ * Vector instructions, shared parts: availability, operands, host stubs.
+ *
+ * On x86-64 hosts a vector instruction is carried out by a stub: a function assembled when the
+ * library is built that loads fixed host registers from memory, executes the same operation and
+ * stores the result. No code is generated at run time. Elsewhere there are no stubs,
+ * x86_host_features() is empty, and the rows are not offered.
+ */
+#ifndef X86_SIMD_H
+#define X86_SIMD_H
+
+#include "x86/insn.h"
+#include "x86/mem.h"
+
+#define X86_MXCSR_FLAGS   0x003fu
+#define X86_MXCSR_PRE     0x0007u /* IE, DE, ZE: found before the operation is carried out */
+#define X86_MXCSR_UE      0x0010u
+#define X86_MXCSR_MASKS   0x1f80u
+#define X86_MXCSR_UM      0x0800u
+#define X86_MXCSR_FTZ     0x8000u
+#define X86_MXCSR_VALID   0xffffu
+#define X86_MXCSR_INITIAL 0x1f80u
+
+/*
+ * dst: vector, MMX register, or NULL; a: second source of VEX forms; b: last source, readable to
+ * the full width of the operation (general registers: 8 bytes); c: immediate, or the address of a
+ * further source. The value returned goes to a general register, or is x86_cc for comparisons.
+ */
+typedef uint64_t x86_stub(void *dst, const void *a, const void *b, uintptr_t c);
+extern x86_stub *const x86_stubs[] __attribute__((visibility("hidden"))); /* by row */
+
+/* Run a stub under the guest's MXCSR with all exceptions masked; flags are added to *mxcsr. */
+uint64_t x86_host_fp(x86_stub *stub, void *dst, const void *a, const void *b, uintptr_t c,
+                     uint32_t *mxcsr);
+
+/* --- may the instruction run? --- */
+/* Legacy SSE: SDM Vol.3A table 13-1; VEX: SDM Vol.2A 2.4.3; MMX: table 12-1 */
+X86_INLINE bool x86_sse_off(const struct x86_cpu *cpu)
+{
+    return ((cpu->cr0 & (X86_CR0_EM | X86_CR0_TS)) | (cpu->cr4 & X86_CR4_OSFXSR)) != X86_CR4_OSFXSR;
+}
+X86_INLINE bool x86_avx_off(const struct x86_cpu *cpu)
+{
+    return ((cpu->cr0 & X86_CR0_TS) | (cpu->cr4 & X86_CR4_OSXSAVE)) != X86_CR4_OSXSAVE ||
+           (~cpu->xcr0 & (X86_XCR0_SSE | X86_XCR0_AVX));
+}
+X86_INLINE bool x86_mmx_off(const struct x86_cpu *cpu)
+{
+    return (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS)) || (cpu->fpu.sw & 0x80); /* ES: pending #MF */
+}
+/* Raise what keeps it from running. */
+struct x86_uop *x86_sse_refuse(struct x86_cpu *cpu, struct x86_uop *u);
+struct x86_uop *x86_avx_refuse(struct x86_cpu *cpu, struct x86_uop *u);
+struct x86_uop *x86_mmx_refuse(struct x86_cpu *cpu, struct x86_uop *u);
+
+/* Does an unmasked exception stop the instruction? Runs the stub under the guest's MXCSR; false:
+ * #XM or #UD has been recorded and dst is unchanged. *r: value returned by the stub. */
+bool x86_fp_unmasked(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const void *a,
+                     const void *b, uintptr_t c);
+
+/* Result of the stub (general register, flags) in cpu->tmp. */
+X86_INLINE bool x86_fp_run(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const void *a,
+                           const void *b, uintptr_t c)
+{
+    if (X86_UNLIKELY((cpu->mxcsr & X86_MXCSR_MASKS) != X86_MXCSR_MASKS))
+        return x86_fp_unmasked(cpu, u, dst, a, b, c);
+    cpu->tmp = x86_host_fp(x86_stubs[u->row], dst, a, b, c, &cpu->mxcsr);
+    return true;
+}
+
+/* --- memory operands --- */
+#define X86_ALIGNED 1u
+
+/* Vectors of 16 bytes in guest memory: one access each, as hardware does. */
+typedef uint64_t x86_v16 __attribute__((vector_size(16), may_alias, aligned(1)));
+#if defined(__SANITIZE_THREAD__)
+#define X86_RAW16 static __attribute__((noinline, no_sanitize("thread"), unused))
+#else
+#define X86_RAW16 X86_INLINE
+#endif
+X86_RAW16 void x86_raw_copy16(void *to, const void *from)
+{
+    *(volatile x86_v16 *)to = *(const volatile x86_v16 *)from;
+}
+
+/* Linear address of the uop's memory operand; false: leave. `form` is a constant. */
+X86_INLINE bool x86_simd_lin(struct x86_cpu *cpu, struct x86_uop *u, unsigned form, unsigned size,
+                             unsigned flags, bool write, uint64_t *lin)
+{
+    if (form == X86_FORM_FLAT)
+        *lin = x86_ea_flat(cpu, u);
+    else if (!x86_ea_seg(cpu, u, size, write, lin))
+        return false;
+    if (flags & X86_ALIGNED && X86_UNLIKELY(*lin & (size - 1))) {
+        x86_fault_err(cpu, X86_GP, 0);
+        return false;
+    }
+    return true;
+}
+
+/* Source operand of `size` bytes, readable to `width`; NULL: leave. Narrow ones go through
+ * cpu->vtmp. */
+X86_INLINE const void *x86_simd_src(struct x86_cpu *cpu, struct x86_uop *u, unsigned form,
+                                    unsigned size, unsigned width, unsigned flags)
+{
+    uint64_t lin;
+    if (form == X86_FORM_REG)
+        return &cpu->v[u->rm];
+    if (!x86_simd_lin(cpu, u, form, size, flags, false, &lin))
+        return NULL;
+    struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
+    if (X86_LIKELY(e->rd == x86_tlb_tag(cpu, lin, size))) {
+        const uint8_t *p = (const uint8_t *)(e->addend + (uintptr_t)lin);
+        if (size == width)
+            return p;
+        cpu->vtmp[0].q[0] = size == 2   ? x86_raw_ld16((uintptr_t)p)
+                            : size == 4 ? x86_raw_ld32((uintptr_t)p)
+                                        : x86_raw_ld64((uintptr_t)p);
+        cpu->vtmp[0].q[1] = size == 16 ? x86_raw_ld64((uintptr_t)p + 8) : 0;
+        return &cpu->vtmp[0];
+    }
+    if (size < 8) {
+        if (!x86_ld_slow(cpu, u, lin, size))
+            return NULL;
+        cpu->vtmp[0].q[0] = cpu->tmp;
+        cpu->vtmp[0].q[1] = 0;
+    } else {
+        if (size == 8)
+            cpu->vtmp[0].q[1] = 0;
+        if (!x86_read_bytes(cpu, u, lin, &cpu->vtmp[0], size))
+            return NULL;
+    }
+    return &cpu->vtmp[0];
+}
+
+/* Store 4, 8, 16 or 32 bytes; false: leave. */
+X86_INLINE bool x86_simd_store(struct x86_cpu *cpu, struct x86_uop *u, unsigned form, unsigned size,
+                               unsigned flags, const void *from)
+{
+    uint64_t lin;
+    if (!x86_simd_lin(cpu, u, form, size, flags, true, &lin))
+        return false;
+    if (size == 4)
+        return x86_st32(cpu, u, lin, *(const uint32_t *)from);
+    if (size == 8)
+        return x86_st64(cpu, u, lin, *(const uint64_t *)from);
+    struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
+    if (X86_UNLIKELY(e->wr != x86_tlb_tag(cpu, lin, size)))
+        return x86_write_bytes(cpu, u, lin, from, size);
+    uint8_t *p = (uint8_t *)(e->addend + (uintptr_t)lin);
+    x86_raw_copy16(p, from);
+    if (size == 32)
+        x86_raw_copy16(p + 16, (const uint8_t *)from + 16);
+    return true;
+}
+
+/* VEX.128 results clear bits 255:128. */
+X86_INLINE void x86_vec_clear_upper(union x86_vec *v)
+{
+    v->q[2] = 0;
+    v->q[3] = 0;
+}
+
+/* A handler table with the three forms made by one inline function op(cpu, u, form, extra...). */
+#define X86_SIMD_TABLE(table, op, ...)                                       \
+    static struct x86_uop *table##_r(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                        \
+        return op(cpu, u, X86_FORM_REG, __VA_ARGS__);                        \
+    }                                                                        \
+    static struct x86_uop *table##_m(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                        \
+        return op(cpu, u, X86_FORM_FLAT, __VA_ARGS__);                       \
+    }                                                                        \
+    static struct x86_uop *table##_s(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                        \
+        return op(cpu, u, X86_FORM_SEG, __VA_ARGS__);                        \
+    }                                                                        \
+    extern x86_handler *const table[3];                                      \
+    x86_handler *const table[3] = {table##_r, table##_m, table##_s};
+
+/* Set by MMX instructions but EMMS: all registers in use, TOP 0 (SDM Vol.1 9.5.1). */
+static inline void x86_mmx_enter(struct x86_cpu *cpu)
+{
+    cpu->fpu.top = 0;
+    cpu->fpu.tagw = 0xff;
+}
+
+#endif
