@@ -101,24 +101,12 @@ static void use_model(struct soft_vcpu *v, const struct vmlib_cpuid_leaf *model,
         soft_cache_flush(v); /* decoding depends on them */
 }
 
-static int init_vcpu(struct soft_vcpu *v)
-{
-    size_t bytes = sizeof(struct x86_tlb_entry) * X86_TLB_SIZE * X86_NBANKS;
-    v->cpu.tlb_banks = aligned_alloc(64, bytes);
-    if (!v->cpu.tlb_banks)
-        return -1;
-    memset(v->cpu.tlb_banks, 0, bytes);
-    return soft_cache_init(v);
-}
-
 static int vcpu_create(struct vmi_vcpu *owner, bool wait_sipi, const struct vmlib_cpuid_leaf *model,
                        uint32_t n)
 {
     struct soft_vm *vm = owner->vm->impl;
     struct soft_vcpu *v = calloc(1, sizeof(*v));
-    if (!v || init_vcpu(v)) {
-        if (v)
-            free(v->cpu.tlb_banks);
+    if (!v || soft_cache_init(v)) {
         free(v);
         return vmi_error(VMLIB_E_NOMEM, "no memory for vCPU %u", owner->index);
     }
@@ -149,7 +137,6 @@ static void vcpu_destroy(struct vmi_vcpu *owner)
     __atomic_store_n(&v->vm->vcpu[owner->index], NULL, __ATOMIC_RELEASE);
     soft_cache_free(v);
     pthread_mutex_destroy(&v->queue_lock);
-    free(v->cpu.tlb_banks);
     free(v);
 }
 

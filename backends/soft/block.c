@@ -20,15 +20,8 @@
 
 #define HASH_BYTES (SOFT_HASH_SIZE * sizeof(struct soft_block *))
 #define JC_BYTES   (X86_JC_SIZE * sizeof(struct x86_jump))
-
-/* Target of empty jump-cache entries: no CPU is in its mode. */
-static struct x86_uop *nowhere_fn(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    (void)cpu;
-    (void)u;
-    return NULL;
-}
-static const struct x86_uop nowhere = {.fn = nowhere_fn, .row = X86_MODE_NONE};
+#define TLB_BYTES  (X86_NBANKS * X86_TLB_SIZE * sizeof(struct x86_tlb_entry))
+#define ALL_BYTES  (SOFT_ARENA_SIZE + 2 * HASH_BYTES + JC_BYTES + TLB_BYTES)
 
 /* --- heads --- */
 
@@ -106,33 +99,28 @@ static struct x86_uop *head_segment_dead(struct x86_cpu *cpu, struct x86_uop *u)
 
 /* --- the cache --- */
 
-static void jc_clear(struct soft_vcpu *v)
-{
-    for (unsigned i = 0; i < X86_JC_SIZE; i++)
-        v->cpu.jc[i] = (struct x86_jump){.head = (struct x86_uop *)(uintptr_t)&nowhere};
-}
-
+/* One mapping for everything that is large: pages that are never touched cost nothing. */
 int soft_cache_init(struct soft_vcpu *v)
 {
     struct soft_cache *c = &v->cache;
-    size_t bytes = SOFT_ARENA_SIZE + 2 * HASH_BYTES + JC_BYTES;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
+    uint8_t *p = mmap(NULL, ALL_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return -1;
+    madvise(p, ALL_BYTES, MADV_NOHUGEPAGE); /* an idle vCPU touches few of them */
     c->arena = p;
-    c->hash = (struct soft_block **)(void *)(c->arena + SOFT_ARENA_SIZE);
-    c->pages = (struct soft_block **)(void *)((uint8_t *)c->hash + HASH_BYTES);
-    v->cpu.jc = (struct x86_jump *)(void *)((uint8_t *)c->pages + HASH_BYTES);
+    c->hash = (struct soft_block **)(void *)(p += SOFT_ARENA_SIZE);
+    c->pages = (struct soft_block **)(void *)(p += HASH_BYTES);
+    v->cpu.jc = (struct x86_jump *)(void *)(p += HASH_BYTES);
+    v->cpu.tlb_banks = (struct x86_tlb_entry *)(void *)(p + JC_BYTES);
     v->cpu.link = soft_link;
-    jc_clear(v);
     return 0;
 }
 
 void soft_cache_free(struct soft_vcpu *v)
 {
     if (v->cache.arena)
-        munmap(v->cache.arena, SOFT_ARENA_SIZE + 2 * HASH_BYTES + JC_BYTES);
+        munmap(v->cache.arena, ALL_BYTES);
     v->cache.arena = NULL;
 }
 
@@ -142,7 +130,7 @@ void soft_cache_flush(struct soft_vcpu *v)
     if (c->used) {
         memset(c->hash, 0, HASH_BYTES);
         memset(c->pages, 0, HASH_BYTES);
-        jc_clear(v);
+        memset(v->cpu.jc, 0, JC_BYTES);
     }
     c->used = 0;
     c->dead = 0;

@@ -37,7 +37,7 @@ static void remember_target(struct soft_vcpu *v, struct soft_block *b, struct x8
         from->link = &b->u[near ? 1 : 0];
         return;
     }
-    cpu->jc[x86_jc_hash(cpu->rip)] = (struct x86_jump){cpu->rip, &b->u[0]};
+    cpu->jc[x86_jc_hash(cpu->rip)] = (struct x86_jump){cpu->rip + 1, &b->u[0]};
 }
 
 static bool fits_limits(const struct x86_cpu *cpu, const struct soft_block *b)
@@ -272,6 +272,7 @@ int soft_complete(struct vmi_vcpu *vcpu, bool fault)
     v->error = 0;
     if (fault) {
         soft_event_from_api(&vcpu->exit.inject, &cpu->injected);
+        cpu->nanswers = 0; /* the instruction is abandoned */
         vcpu->retired = 0;
         return 0;
     }

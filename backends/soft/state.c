@@ -96,11 +96,12 @@ static void set_control(struct x86_cpu *cpu, const struct vmlib_control *o)
 }
 
 /* MSRs that are plain values in both forms. */
-#define MSR_FIELDS(X)                                                                            \
-    X(star)                                                                                      \
-    X(lstar) X(cstar) X(fmask) X(kernel_gs_base) X(tsc_aux) X(sysenter_cs) X(sysenter_esp)       \
-        X(sysenter_eip) X(tsc_adjust) X(feature_control) X(spec_ctrl) X(misc_enable) X(debugctl) \
-            X(pat) X(xss) X(mcg_status) X(mcg_ctl)
+#define MSR_FIELDS(X)                                                                             \
+    X(star)                                                                                       \
+    X(lstar)                                                                                      \
+    X(cstar) X(fmask) X(kernel_gs_base) X(tsc_aux) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) \
+        X(tsc_adjust) X(feature_control) X(spec_ctrl) X(misc_enable) X(debugctl) X(pat) X(xss)    \
+            X(mcg_status) X(mcg_ctl)
 
 static void get_msrs(struct x86_cpu *cpu, struct vmlib_msrs *o)
 {
@@ -344,6 +345,8 @@ int soft_set_state(struct vmi_vcpu *vcpu, uint32_t groups, const struct vmlib_st
     if (r)
         return r;
     soft_sync_rip(v);
+    if (!v->in_block)
+        cpu->nanswers = 0; /* whatever instruction is next, it has made no access yet */
     uint64_t rip = cpu->rip;
     if (groups & VMLIB_STATE_GPR)
         set_gpr(cpu, &o->gpr);

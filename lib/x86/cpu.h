@@ -148,12 +148,12 @@ struct x86_answer {
 };
 #define X86_NANSWERS 136 /* XSAVE to a device page: 832 bytes in pieces of 8, and some */
 
-/* Where computed branches look their target up: rip and mode -> head uop of its block. */
+/* Where computed branches look their target up: rip -> head uop of its block (of any mode). */
 #define X86_JC_BITS 12
 #define X86_JC_SIZE (1u << X86_JC_BITS)
 struct x86_jump {
-    uint64_t rip;
-    struct x86_uop *head; /* never NULL: empty entries point to a head of mode X86_MODE_NONE */
+    uint64_t key; /* rip + 1; 0: empty (no instruction is at 2^64 - 1) */
+    struct x86_uop *head;
 };
 
 struct x86_cpu {

@@ -130,7 +130,6 @@ enum x86_event_kind {
 #define X86_MODE_SS32 0x0040u /* stack pointer is ESP (RSP in 64-bit mode), else SP */
 #define X86_MODE_FLAT 0x0080u /* CS, DS, ES, SS: base 0, 4 GiB, writable where needed; always in 64-bit mode */
 #define X86_MODE_LM   0x0100u /* EFER.LMA: 64-bit or compatibility mode */
-#define X86_MODE_NONE 0xffffu /* no CPU is ever in this mode */
 
 /* struct x86_cpu.shadow */
 #define X86_SHADOW_STI   1u
