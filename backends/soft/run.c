@@ -206,6 +206,7 @@ static void begin(struct soft_vcpu *v, uint64_t budget)
     v->leave_after = v->dispatched_exit = v->spurious = false;
     v->pending_link = NULL;
     cpu->next_answer = 0;
+    cpu->msr_watch = atomic_load_explicit(&v->vm->owner->nhandlers[VMLIB_HANDLER_MSR], memory_order_relaxed) != 0;
     __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST); /* look at everything first */
     soft_enter(v);
 }
