@@ -57,7 +57,6 @@ struct vmi_vm {
 /* vmi_vcpu.poll: why core wants run() to return. */
 #define VMI_POLL_CANCEL 1u
 #define VMI_POLL_PAUSE  2u /* the memory map or the handlers are about to change */
-#define VMI_POLL_STOP   4u /* a handler answered STOP, or a record waits */
 
 /* vmi_vcpu.pending: latched by other threads, consumed by the backend at an instruction boundary. */
 #define VMI_PEND_NMI        0x01u
@@ -84,8 +83,8 @@ struct vmi_vcpu {
     /* Set by the backend when run() or complete() returns: instructions retired by this call. */
     uint64_t retired;
 
-    /* The record under construction. A backend fills `reason` and its union member completely (reserved fields are
-     * zero already and stay so) and calls vmi_exit_dispatch(). */
+    /* The record under construction. A backend sets `reason`, assigns its union member as a whole (so that reserved
+     * fields are zero) and calls vmi_exit_dispatch(). */
     struct vmlib_exit exit;
 };
 

@@ -216,7 +216,7 @@ VMLIB_API int vmlib_vcpu_get_state(vmlib_vcpu *vcpu, uint32_t groups, struct vml
  *         hold (reserved bits of control registers, non-canonical bases, EFER.LMA against CR0.PG, ...).
  * @retval VMLIB_E_UNSUPPORTED a state this backend cannot hold (SMM).
  * @retval VMLIB_E_BUSY the vCPU runs on another thread.
- * @retval VMLIB_E_STATE an exit waits for completion.
+ * @retval VMLIB_E_STATE an exit other than a hypercall waits for completion.
  * @thread{vcpu thread}
  */
 VMLIB_API int vmlib_vcpu_set_state(vmlib_vcpu *vcpu, uint32_t groups,
@@ -235,7 +235,7 @@ VMLIB_API int vmlib_vcpu_get_reg(vmlib_vcpu *vcpu, uint32_t reg, uint64_t *value
  * Change one register; the same checks as vmlib_vcpu_set_state().
  * @retval VMLIB_E_INVAL an argument is NULL, reg is unknown or it cannot hold the value.
  * @retval VMLIB_E_BUSY the vCPU runs on another thread.
- * @retval VMLIB_E_STATE an exit waits for completion.
+ * @retval VMLIB_E_STATE an exit other than a hypercall waits for completion.
  * @thread{vcpu thread}
  */
 VMLIB_API int vmlib_vcpu_set_reg(vmlib_vcpu *vcpu, uint32_t reg, uint64_t value);
@@ -255,7 +255,7 @@ VMLIB_API int vmlib_vcpu_get_reg_wide(vmlib_vcpu *vcpu, uint32_t reg, void *data
  * Change a wide register.
  * @retval VMLIB_E_INVAL an argument is NULL, reg is unknown, bytes does not fit it or it cannot hold the value.
  * @retval VMLIB_E_BUSY the vCPU runs on another thread.
- * @retval VMLIB_E_STATE an exit waits for completion.
+ * @retval VMLIB_E_STATE an exit other than a hypercall waits for completion.
  * @thread{vcpu thread}
  */
 VMLIB_API int vmlib_vcpu_set_reg_wide(vmlib_vcpu *vcpu, uint32_t reg, const void *data,

@@ -29,7 +29,7 @@ typedef uint64_t vmlib_gva; /**< guest-virtual (linear) address */
 #define VMLIB_MSR_FAULT 0u /**< MSRs that nobody knows raise general protection */
 #define VMLIB_MSR_EXIT  1u /**< ... are returned from run as #VMLIB_EXIT_MSR */
 
-/** Do not leave out registers of this leaf's subleaf: the entry counts for this subleaf only. */
+/** The entry counts for one subleaf (ECX) only, not for all. */
 #define VMLIB_CPUID_SUBLEAF 1u
 /** One CPUID leaf as the guest sees it. Bits that follow guest state (OSXSAVE, APIC, XSAVE sizes) are set by
  * the library. */
@@ -53,7 +53,7 @@ struct vmlib_vm_config {
     uint32_t time_mode; /**< VMLIB_TIME_ constant */
     uint64_t required;  /**< features that must be native or emulated: bits 1 << VMLIB_FEATURE_ */
     uint64_t seed;      /**< random numbers of the guest (RDRAND, RDSEED); 0 in real time mode: from the host */
-    uint32_t tsc_khz;   /**< frequency of the time-stamp counter; 0: 1 GHz (deterministic) or the host's */
+    uint32_t tsc_khz;   /**< frequency of the time-stamp counter; 0: 1 GHz */
     uint32_t phys_bits; /**< width of guest-physical addresses, 32 to 52; 0: 40 or less if the backend's limit is lower */
     uint32_t msr_policy; /**< VMLIB_MSR_ constant */
     uint32_t reserved;
