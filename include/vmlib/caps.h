@@ -11,22 +11,23 @@
 
 #define VMLIB_BACKEND_NONE 0u /**< ends a backend list */
 #define VMLIB_BACKEND_SOFT 1u /**< software: needs nothing from the host */
-#define VMLIB_BACKEND_MOCK 2u /**< scripted exits, for tests of host programs (mock.h); executes nothing */
+#define VMLIB_BACKEND_MOCK \
+    2u /**< scripted exits, for tests of host programs (mock.h); executes nothing */
 #define VMLIB_BACKEND_KVM  3u /**< reserved */
 #define VMLIB_BACKEND_VTX  4u /**< reserved */
 #define VMLIB_BACKEND_LAST 4u
 
 /* Features, for vmlib_backend_feature() and vmlib_vm_config.required (bit 1 << feature). */
-#define VMLIB_FEATURE_GUEST_CODE       0u /**< executes guest instructions */
-#define VMLIB_FEATURE_REAL_MODE        1u /**< real and virtual-8086 mode */
-#define VMLIB_FEATURE_LONG_MODE        2u /**< 64-bit mode */
-#define VMLIB_FEATURE_AVX2             3u /**< AVX2, FMA, F16C and BMI in the guest */
-#define VMLIB_FEATURE_SMP              4u /**< several vCPUs, each on its own thread */
-#define VMLIB_FEATURE_DETERMINISTIC    5u /**< #VMLIB_TIME_DETERMINISTIC */
-#define VMLIB_FEATURE_BUDGET           6u /**< instruction budget; native means exact */
-#define VMLIB_FEATURE_INSN_COUNT       7u /**< exits report the number of retired instructions */
-#define VMLIB_FEATURE_SINGLE_STEP      8u /**< #VMLIB_RUN_SINGLE_STEP */
-#define VMLIB_FEATURE_BREAKPOINTS      9u /**< vmlib_vcpu_set_breakpoint() */
+#define VMLIB_FEATURE_GUEST_CODE      0u  /**< executes guest instructions */
+#define VMLIB_FEATURE_REAL_MODE       1u  /**< real and virtual-8086 mode */
+#define VMLIB_FEATURE_LONG_MODE       2u  /**< 64-bit mode */
+#define VMLIB_FEATURE_AVX2            3u  /**< AVX2, FMA, F16C and BMI in the guest */
+#define VMLIB_FEATURE_SMP             4u  /**< several vCPUs, each on its own thread */
+#define VMLIB_FEATURE_DETERMINISTIC   5u  /**< #VMLIB_TIME_DETERMINISTIC */
+#define VMLIB_FEATURE_BUDGET          6u  /**< instruction budget; native means exact */
+#define VMLIB_FEATURE_INSN_COUNT      7u  /**< exits report the number of retired instructions */
+#define VMLIB_FEATURE_SINGLE_STEP     8u  /**< #VMLIB_RUN_SINGLE_STEP */
+#define VMLIB_FEATURE_BREAKPOINTS     9u  /**< vmlib_vcpu_set_breakpoint() */
 #define VMLIB_FEATURE_EXCEPTION_EXITS 10u /**< vmlib_vcpu_set_exception_exits() */
 #define VMLIB_FEATURE_MSR_HANDLERS    11u /**< handlers for any MSR, also those the backend keeps */
 #define VMLIB_FEATURE_CPUID_HANDLERS  12u /**< handlers for CPUID leaves */
@@ -52,10 +53,16 @@ struct vmlib_backend_info {
     uint32_t phys_bits; /**< widest guest-physical address in bits */
     uint32_t max_vcpus; /**< per VM */
     uint32_t reserved;
-    char name[32];      /**< "soft" */
-    char reason[224];   /**< why it is not available; "" when it is */
+    char name[32];    /**< "soft" */
+    char reason[224]; /**< why it is not available; "" when it is */
 };
-#define VMLIB_BACKEND_INFO_INIT {sizeof(struct vmlib_backend_info), 0, 0, 0, 0, 0, {0}, {0}}
+#define VMLIB_BACKEND_INFO_INIT                                \
+    {                                                          \
+        sizeof(struct vmlib_backend_info), 0, 0, 0, 0, 0, {0}, \
+        {                                                      \
+            0                                                  \
+        }                                                      \
+    }
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,8 +1,8 @@
 /** @file
  * Error codes.
  *
- * Every call that can fail returns 0 or a negative code. A guest event is never an error: errors say that
- * the host program or the host machine failed. Out parameters are written only on success.
+ * Every call that can fail returns 0 or a negative code. A guest event is never an error: errors
+ * say that the host program or the host machine failed. Out parameters are written only on success.
  */
 #ifndef VMLIB_ERROR_H
 #define VMLIB_ERROR_H
@@ -12,10 +12,11 @@
 /** @defgroup error Errors
  * @{ */
 
-#define VMLIB_OK            0
-#define VMLIB_E_INVAL       (-1)  /**< an argument is wrong; vmlib_last_error() names it */
-#define VMLIB_E_NOMEM       (-2)  /**< the host has no memory left */
-#define VMLIB_E_STATE       (-3)  /**< not in this state: an exit waits for completion, the vCPU has run, ... */
+#define VMLIB_OK      0
+#define VMLIB_E_INVAL (-1) /**< an argument is wrong; vmlib_last_error() names it */
+#define VMLIB_E_NOMEM (-2) /**< the host has no memory left */
+#define VMLIB_E_STATE \
+    (-3) /**< not in this state: an exit waits for completion, the vCPU has run, ... */
 #define VMLIB_E_BUSY        (-4)  /**< the object is in use: the vCPU runs on another thread */
 #define VMLIB_E_EXISTS      (-5)  /**< overlaps or duplicates something that is already there */
 #define VMLIB_E_RANGE       (-6)  /**< address and size leave the allowed range */
@@ -44,7 +45,8 @@ VMLIB_API const char *vmlib_strerror(int code);
 
 /**
  * Return the detail of the last call on this thread that failed: the argument and the reason.
- * @return Text that stays valid until the next failing call on this thread; "" when none has failed.
+ * @return Text that stays valid until the next failing call on this thread; "" when none has
+ * failed.
  * @thread{any}
  */
 VMLIB_API const char *vmlib_last_error(void);

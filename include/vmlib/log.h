@@ -18,7 +18,8 @@
 /**
  * Receives one message (one line, no newline).
  *
- * Called on the thread that caused the message, possibly several at once. It must not call the library.
+ * Called on the thread that caused the message, possibly several at once. It must not call the
+ * library.
  */
 typedef void (*vmlib_log_fn)(void *opaque, uint32_t level, const char *text);
 

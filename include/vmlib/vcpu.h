@@ -7,8 +7,8 @@
 #include <vmlib/exit.h>
 
 /** @defgroup vcpu Virtual CPUs
- * Calls marked *vcpu thread* belong to the thread that runs the vCPU: any one thread at a time while it does not run,
- * and handlers while it does.
+ * Calls marked *vcpu thread* belong to the thread that runs the vCPU: any one thread at a time
+ * while it does not run, and handlers while it does.
  * @{ */
 
 #define VMLIB_VCPU_RESET     0u /**< power-on state: real mode at ffff0000 + fff0 (SDM Vol.3A 9.1) */
@@ -23,30 +23,37 @@ struct vmlib_vcpu_config {
     uint32_t apic_id; /**< what CPUID reports; #VMLIB_APIC_ID_INDEX */
     uint32_t initial; /**< #VMLIB_VCPU_RESET or #VMLIB_VCPU_WAIT_SIPI */
 };
-#define VMLIB_VCPU_CONFIG_INIT                                                                     \
-    {sizeof(struct vmlib_vcpu_config), 0, VMLIB_APIC_ID_INDEX, VMLIB_VCPU_RESET}
+#define VMLIB_VCPU_CONFIG_INIT                                                     \
+    {                                                                              \
+        sizeof(struct vmlib_vcpu_config), 0, VMLIB_APIC_ID_INDEX, VMLIB_VCPU_RESET \
+    }
 
 /* vmlib_run_args.flags */
-#define VMLIB_RUN_WAIT_IN_HLT 1u /**< sleep inside run while the vCPU is halted or waits for a start-up IPI */
+#define VMLIB_RUN_WAIT_IN_HLT \
+    1u /**< sleep inside run while the vCPU is halted or waits for a start-up IPI */
 #define VMLIB_RUN_SINGLE_STEP 2u /**< return after one instruction (#VMLIB_EXIT_DEBUG) */
 
 /** Limits of one run. */
 struct vmlib_run_args {
-    uint32_t size;  /**< sizeof of this struct; set by #VMLIB_RUN_ARGS_INIT */
-    uint32_t flags; /**< VMLIB_RUN_ bits */
+    uint32_t size;        /**< sizeof of this struct; set by #VMLIB_RUN_ARGS_INIT */
+    uint32_t flags;       /**< VMLIB_RUN_ bits */
     uint64_t deadline_ns; /**< from now, in the VM's clock; 0: none */
     uint64_t budget;      /**< instructions; 0: no limit */
-    /** 0, or the number this run is expected to have (vmlib_vcpu_generation()); otherwise the run is refused. */
+    /** 0, or the number this run is expected to have (vmlib_vcpu_generation()); otherwise the run
+     * is refused. */
     uint64_t generation;
 };
-#define VMLIB_RUN_ARGS_INIT {sizeof(struct vmlib_run_args), 0, 0, 0, 0}
+#define VMLIB_RUN_ARGS_INIT                       \
+    {                                             \
+        sizeof(struct vmlib_run_args), 0, 0, 0, 0 \
+    }
 
 /* vmlib_breakpoint.kind */
-#define VMLIB_BREAKPOINT_OFF   0u
-#define VMLIB_BREAKPOINT_EXEC  1u
-#define VMLIB_BREAKPOINT_WRITE 2u
+#define VMLIB_BREAKPOINT_OFF    0u
+#define VMLIB_BREAKPOINT_EXEC   1u
+#define VMLIB_BREAKPOINT_WRITE  2u
 #define VMLIB_BREAKPOINT_ACCESS 3u /**< read or write */
-#define VMLIB_BREAKPOINTS 4u
+#define VMLIB_BREAKPOINTS       4u
 /** Breakpoint of the host; the guest's debug registers are not touched. */
 struct vmlib_breakpoint {
     uint32_t size; /**< sizeof of this struct; set by #VMLIB_BREAKPOINT_INIT */
@@ -55,7 +62,10 @@ struct vmlib_breakpoint {
     uint32_t width; /**< bytes: 1, 2, 4, 8, address aligned to it; 1 for #VMLIB_BREAKPOINT_EXEC */
     uint32_t reserved;
 };
-#define VMLIB_BREAKPOINT_INIT {sizeof(struct vmlib_breakpoint), 0, 0, 1, 0}
+#define VMLIB_BREAKPOINT_INIT                       \
+    {                                               \
+        sizeof(struct vmlib_breakpoint), 0, 0, 1, 0 \
+    }
 
 #ifdef __cplusplus
 extern "C" {
@@ -116,10 +126,11 @@ VMLIB_API int vmlib_vcpu_run(vmlib_vcpu *vcpu, const struct vmlib_run_args *args
                              struct vmlib_exit *exit);
 
 /**
- * Answer a record that has #VMLIB_EXIT_F_PENDING, and finish its instruction. If the instruction needs another access, its record
- * is what the next run returns at once.
+ * Answer a record that has #VMLIB_EXIT_F_PENDING, and finish its instruction. If the instruction
+ * needs another access, its record is what the next run returns at once.
  * @param data The value, little endian; CPUID: eax, ebx, ecx, edx. May be NULL when bytes is 0.
- * @param bytes PIO and MMIO: the record's width; RDMSR: 8; WRMSR: 0; CPUID: 16; hypercall: 8 (RAX) or 0.
+ * @param bytes PIO and MMIO: the record's width; RDMSR: 8; WRMSR: 0; CPUID: 16; hypercall: 8 (RAX)
+ * or 0.
  * @retval VMLIB_E_INVAL an argument is NULL or bytes is wrong.
  * @retval VMLIB_E_STATE nothing waits for completion.
  * @retval VMLIB_E_BUSY the vCPU is running.
@@ -129,7 +140,8 @@ VMLIB_API int vmlib_vcpu_run(vmlib_vcpu *vcpu, const struct vmlib_run_args *args
 VMLIB_API int vmlib_vcpu_complete(vmlib_vcpu *vcpu, const void *data, uint32_t bytes);
 
 /**
- * Answer a record that has #VMLIB_EXIT_F_PENDING with an exception: the instruction has no effect, the next run delivers it.
+ * Answer a record that has #VMLIB_EXIT_F_PENDING with an exception: the instruction has no effect,
+ * the next run delivers it.
  * @param vector 0 to 31.
  * @param error_code Used when the vector has one (SDM Vol.3A table 6-1).
  * @retval VMLIB_E_INVAL vcpu is NULL or vector is no exception.
@@ -140,8 +152,8 @@ VMLIB_API int vmlib_vcpu_complete(vmlib_vcpu *vcpu, const void *data, uint32_t b
 VMLIB_API int vmlib_vcpu_complete_fault(vmlib_vcpu *vcpu, uint32_t vector, uint32_t error_code);
 
 /**
- * End a run: the one in progress, or when there is none, the next. Each cancel is answered by exactly one
- * #VMLIB_EXIT_CANCELLED; cancels that come before the answer are merged.
+ * End a run: the one in progress, or when there is none, the next. Each cancel is answered by
+ * exactly one #VMLIB_EXIT_CANCELLED; cancels that come before the answer are merged.
  * @retval VMLIB_E_INVAL vcpu is NULL.
  * @thread{any, signal-safe}
  */
@@ -156,14 +168,15 @@ VMLIB_API int vmlib_vcpu_cancel(vmlib_vcpu *vcpu);
 VMLIB_API int vmlib_vcpu_cancel_run(vmlib_vcpu *vcpu, uint64_t generation);
 
 /**
- * Return the number of the run in progress, or when there is none, of the next run. The first is 1; 0 when vcpu is NULL.
+ * Return the number of the run in progress, or when there is none, of the next run. The first is 1;
+ * 0 when vcpu is NULL.
  * @thread{any, signal-safe}
  */
 VMLIB_API uint64_t vmlib_vcpu_generation(const vmlib_vcpu *vcpu);
 
 /**
- * Have an event delivered before the next instruction, whatever RFLAGS.IF says. Replaces one that has not been
- * delivered yet.
+ * Have an event delivered before the next instruction, whatever RFLAGS.IF says. Replaces one that
+ * has not been delivered yet.
  * @retval VMLIB_E_INVAL an argument is NULL or the event has unknown values.
  * @retval VMLIB_E_BUSY the vCPU runs on another thread.
  * @retval VMLIB_E_STATE an exit waits for completion.
@@ -172,8 +185,9 @@ VMLIB_API uint64_t vmlib_vcpu_generation(const vmlib_vcpu *vcpu);
 VMLIB_API int vmlib_vcpu_inject(vmlib_vcpu *vcpu, const struct vmlib_event *event);
 
 /**
- * Set the level of the INTR line. While it is high and the guest can take an interrupt, the vCPU asks the handlers of kind
- * #VMLIB_HANDLER_INTACK for a vector, or without one returns #VMLIB_EXIT_INTERRUPT_WINDOW. Wakes a halted vCPU.
+ * Set the level of the INTR line. While it is high and the guest can take an interrupt, the vCPU
+ * asks the handlers of kind #VMLIB_HANDLER_INTACK for a vector, or without one returns
+ * #VMLIB_EXIT_INTERRUPT_WINDOW. Wakes a halted vCPU.
  * @param level 0 or 1.
  * @retval VMLIB_E_INVAL vcpu is NULL or level is neither.
  * @thread{any, signal-safe}
@@ -196,7 +210,8 @@ VMLIB_API int vmlib_vcpu_nmi(vmlib_vcpu *vcpu);
 VMLIB_API int vmlib_vcpu_init(vmlib_vcpu *vcpu);
 
 /**
- * Send a start-up IPI: a vCPU that waits for one starts in real mode at vector << 12; others ignore it.
+ * Send a start-up IPI: a vCPU that waits for one starts in real mode at vector << 12; others ignore
+ * it.
  * @param vector 0 to 255.
  * @retval VMLIB_E_INVAL vcpu is NULL or vector is above 255.
  * @thread{any, signal-safe}
@@ -213,8 +228,8 @@ VMLIB_API int vmlib_vcpu_sipi(vmlib_vcpu *vcpu, uint32_t vector);
 VMLIB_API int vmlib_vcpu_request_interrupt_window(vmlib_vcpu *vcpu, uint32_t on);
 
 /**
- * Choose the exceptions that are shown to handlers of kind #VMLIB_HANDLER_EXCEPTION, or returned, before they are
- * delivered. Events from vmlib_vcpu_inject() are not shown.
+ * Choose the exceptions that are shown to handlers of kind #VMLIB_HANDLER_EXCEPTION, or returned,
+ * before they are delivered. Events from vmlib_vcpu_inject() are not shown.
  * @param mask Bit n: vector n.
  * @retval VMLIB_E_INVAL vcpu is NULL.
  * @retval VMLIB_E_BUSY the vCPU runs on another thread.
@@ -224,11 +239,12 @@ VMLIB_API int vmlib_vcpu_request_interrupt_window(vmlib_vcpu *vcpu, uint32_t on)
 VMLIB_API int vmlib_vcpu_set_exception_exits(vmlib_vcpu *vcpu, uint32_t mask);
 
 /**
- * Set or clear a breakpoint of the host. A breakpoint at the instruction at which a run starts after it was reported does
- * not match again.
+ * Set or clear a breakpoint of the host. A breakpoint at the instruction at which a run starts
+ * after it was reported does not match again.
  * @param slot 0 to #VMLIB_BREAKPOINTS - 1.
  * @param breakpoint NULL or kind OFF: clear.
- * @retval VMLIB_E_INVAL vcpu is NULL, slot is too large, or breakpoint has unknown or unaligned values.
+ * @retval VMLIB_E_INVAL vcpu is NULL, slot is too large, or breakpoint has unknown or unaligned
+ * values.
  * @retval VMLIB_E_BUSY the vCPU runs on another thread.
  * @retval VMLIB_E_UNSUPPORTED the backend cannot.
  * @thread{vcpu thread}
@@ -238,7 +254,8 @@ VMLIB_API int vmlib_vcpu_set_breakpoint(vmlib_vcpu *vcpu, uint32_t slot,
 
 /**
  * Replace the CPUID model of this vCPU, before its first run; as vmlib_vm_set_cpuid().
- * @retval VMLIB_E_INVAL an argument is NULL, count is 0 or above #VMLIB_CPUID_MAX, or a leaf appears twice.
+ * @retval VMLIB_E_INVAL an argument is NULL, count is 0 or above #VMLIB_CPUID_MAX, or a leaf
+ * appears twice.
  * @retval VMLIB_E_STATE the vCPU has already run.
  * @retval VMLIB_E_BUSY the vCPU runs on another thread.
  * @thread{vcpu thread}

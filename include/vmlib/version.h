@@ -14,7 +14,7 @@
 #define VMLIB_VERSION_MINOR 1
 #define VMLIB_VERSION_PATCH 0
 /** Version of these headers as one number that compares. */
-#define VMLIB_VERSION                                                                              \
+#define VMLIB_VERSION \
     (VMLIB_VERSION_MAJOR * 1000000 + VMLIB_VERSION_MINOR * 1000 + VMLIB_VERSION_PATCH)
 
 #if defined(__GNUC__)

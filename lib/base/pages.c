@@ -1,4 +1,5 @@
-/* Page-aligned host memory by mmap; copies that are safe against a guest that writes at the same time. */
+/* Page-aligned host memory by mmap; copies that are safe against a guest that writes at the same
+ * time. */
 #include "base/pages.h"
 
 #include <errno.h>
@@ -62,18 +63,19 @@ uint64_t vmi_pages_host_size(void)
     return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-#define DEFINE_PIECE(bits)                                                                         \
-    typedef uint##bits##_t __attribute__((may_alias)) piece##bits;                                 \
-    UNTRACKED static void move##bits(void *to, const void *from)                                   \
-    {                                                                                              \
-        *(volatile piece##bits *)to = *(const volatile piece##bits *)from;                         \
+#define DEFINE_PIECE(bits)                                                 \
+    typedef uint##bits##_t __attribute__((may_alias)) piece##bits;         \
+    UNTRACKED static void move##bits(void *to, const void *from)           \
+    {                                                                      \
+        *(volatile piece##bits *)to = *(const volatile piece##bits *)from; \
     }
 DEFINE_PIECE(8)
 DEFINE_PIECE(16)
 DEFINE_PIECE(32)
 DEFINE_PIECE(64)
 
-/* One access when both sides are aligned for it; the host side usually is a variable of that size. */
+/* One access when both sides are aligned for it; the host side usually is a variable of that size.
+ */
 static bool copy_small(uint8_t *to, const uint8_t *from, size_t bytes)
 {
     uintptr_t both = (uintptr_t)to | (uintptr_t)from;

@@ -17,7 +17,8 @@ bool vmi_pages_file_writable(int fd);
 /* The host's page size divides guest pages? False: mappings cannot be aligned. */
 uint64_t vmi_pages_host_size(void);
 
-/* Copy to or from guest memory. Naturally aligned pieces of 1, 2, 4 and 8 bytes move in one access. */
+/* Copy to or from guest memory. Naturally aligned pieces of 1, 2, 4 and 8 bytes move in one access.
+ */
 void vmi_pages_copy_in(void *guest, const void *from, size_t bytes);
 void vmi_pages_copy_out(void *to, const void *guest, size_t bytes);
 

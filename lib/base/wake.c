@@ -1,9 +1,9 @@
 /*
  * One sleeper, many wakers.
  *
- * A POSIX semaphore, because sem_post() is the only wake-up that POSIX allows in signal handlers. `sleeping` is
- * handed over by exchange: whoever takes the 1 owes the semaphore exactly one post (waker) or none (sleeper), so posts
- * never pile up.
+ * A POSIX semaphore, because sem_post() is the only wake-up that POSIX allows in signal handlers.
+ * `sleeping` is handed over by exchange: whoever takes the 1 owes the semaphore exactly one post
+ * (waker) or none (sleeper), so posts never pile up.
  */
 #include "base/wake.h"
 
@@ -32,7 +32,8 @@ void vmi_wake_up(struct vmi_wake *w)
     }
 }
 
-/* sem_timedwait() knows only the settable clock: sleep in short pieces and decide by the monotonic one. */
+/* sem_timedwait() knows only the settable clock: sleep in short pieces and decide by the monotonic
+ * one. */
 static void wait_until(sem_t *sem, uint64_t deadline_ns, bool *posted)
 {
     if (deadline_ns == UINT64_MAX) {

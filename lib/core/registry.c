@@ -1,0 +1,32 @@
+/* The only list of backends. */
+#include <string.h>
+
+#include "core/internal.h"
+
+extern const struct vmi_backend vmi_backend_mock;
+#ifdef VMI_WITH_SOFT
+extern const struct vmi_backend vmi_backend_soft;
+#endif
+
+static const struct vmi_backend *const backends[] = {
+#ifdef VMI_WITH_SOFT
+    &vmi_backend_soft,
+#endif
+    &vmi_backend_mock,
+    NULL,
+};
+
+const struct vmi_backend *vmi_registry_at(unsigned i)
+{
+    return i < sizeof(backends) / sizeof(backends[0]) ? backends[i] : NULL;
+}
+
+const struct vmi_backend *vmi_registry_find(uint32_t id)
+{
+    for (unsigned i = 0; backends[i] != NULL; i++) {
+        if (backends[i]->id == id) {
+            return backends[i];
+        }
+    }
+    return NULL;
+}
