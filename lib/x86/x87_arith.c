@@ -110,12 +110,14 @@ X87_WORKER ftst(struct x86_cpu *cpu, struct x86_uop *u)
     return true;
 }
 
-/* ST(0) = f(ST(0)); `cc`: condition codes the instruction defines beside C1 */
+/* ST(0) = f(ST(0)); `cc`: condition codes the instruction defines beside C1, cleared whatever
+ * happens */
 X87_WORKER unary(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_unary *fn, unsigned cc)
 {
     if (!x87_ready(cpu))
         return false;
     x87_track(cpu, u);
+    cpu->fpu.sw &= (uint16_t)~cc;
     if (X86_UNLIKELY(x87_empty(cpu, 0))) {
         if (x87_stack_fault(cpu, false))
             x87_set(cpu, 0, &x87_indefinite);
@@ -134,6 +136,7 @@ X87_WORKER unary_two(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_unary *fn, 
     if (!x87_ready(cpu))
         return false;
     x87_track(cpu, u);
+    cpu->fpu.sw &= (uint16_t)~cc;
     if (X86_UNLIKELY(x87_empty(cpu, 0) || !x87_empty(cpu, 7))) {
         if (x87_stack_fault(cpu, !x87_empty(cpu, 0))) {
             x87_set(cpu, 0, &x87_indefinite);
@@ -151,9 +154,9 @@ X87_WORKER unary_two(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_unary *fn, 
     return true;
 }
 
-/* FPREM, FPREM1, FSCALE: ST(0) = f(ST(0), ST(1)). FPATAN, FYL2X, FYL2XP1: ST(1) = f(ST(1), ST(0)),
+/* FSCALE: ST(0) = f(ST(0), ST(1)). FPATAN, FYL2X, FYL2XP1: ST(1) = f(ST(1), ST(0)),
  * pop. */
-X87_WORKER binary(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_binary *fn, bool pop, unsigned cc)
+X87_WORKER binary(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_binary *fn, bool pop)
 {
     unsigned dest = pop;
     if (!x87_ready(cpu))
@@ -165,11 +168,32 @@ X87_WORKER binary(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_binary *fn, bo
         store = x87_stack_fault(cpu, false);
     else
         store =
-            x87_status(cpu, fn(x87_st(cpu, dest), x87_st(cpu, !dest), &out, x87_host_cw(cpu)), cc);
+            x87_status(cpu, fn(x87_st(cpu, dest), x87_st(cpu, !dest), &out, x87_host_cw(cpu)), 0);
     if (store) {
         x87_set(cpu, dest, &out);
         pop_n(cpu, pop);
     }
+    return true;
+}
+
+/* FPREM, FPREM1: C0, C3 and C1 are bits of the quotient when there is one; C2 says "incomplete". */
+X87_WORKER partial_remainder(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_binary *fn)
+{
+    if (!x87_ready(cpu))
+        return false;
+    x87_track(cpu, u);
+    cpu->fpu.sw &= (uint16_t)~X87_C2;
+    struct x86_f80 out = x87_indefinite;
+    bool store;
+    if (X86_UNLIKELY(x87_empty(cpu, 0) || x87_empty(cpu, 1))) {
+        store = x87_stack_fault(cpu, false);
+    } else {
+        uint16_t sw = fn(x87_st(cpu, 0), x87_st(cpu, 1), &out, x87_host_cw(cpu));
+        bool number = (out.se & 0x7fff) != 0x7fff;
+        store = x87_status(cpu, number ? sw : sw & ~X87_CC, number ? X87_CC : 0);
+    }
+    if (store)
+        x87_set(cpu, 0, &out);
     return true;
 }
 
@@ -258,9 +282,9 @@ X87_HANDLER(fcos, unary(cpu, u, x86_x87_fcos, X87_C2))
 X87_HANDLER(fptan, unary_two(cpu, u, x86_x87_fptan, X87_C2))
 X87_HANDLER(fsincos, unary_two(cpu, u, x86_x87_fsincos, X87_C2))
 X87_HANDLER(fxtract, unary_two(cpu, u, x86_x87_fxtract, 0))
-X87_HANDLER(fprem, binary(cpu, u, x86_x87_fprem, false, X87_CC))
-X87_HANDLER(fprem1, binary(cpu, u, x86_x87_fprem1, false, X87_CC))
-X87_HANDLER(fscale, binary(cpu, u, x86_x87_fscale, false, 0))
-X87_HANDLER(fpatan, binary(cpu, u, x86_x87_fpatan, true, 0))
-X87_HANDLER(fyl2x, binary(cpu, u, x86_x87_fyl2x, true, 0))
-X87_HANDLER(fyl2xp1, binary(cpu, u, x86_x87_fyl2xp1, true, 0))
+X87_HANDLER(fprem, partial_remainder(cpu, u, x86_x87_fprem))
+X87_HANDLER(fprem1, partial_remainder(cpu, u, x86_x87_fprem1))
+X87_HANDLER(fscale, binary(cpu, u, x86_x87_fscale, false))
+X87_HANDLER(fpatan, binary(cpu, u, x86_x87_fpatan, true))
+X87_HANDLER(fyl2x, binary(cpu, u, x86_x87_fyl2x, true))
+X87_HANDLER(fyl2xp1, binary(cpu, u, x86_x87_fyl2xp1, true))

@@ -271,6 +271,7 @@ X87_WORKER ffree(struct x86_cpu *cpu, struct x86_uop *u, bool pop)
     if (!x87_ready(cpu))
         return false;
     x87_track(cpu, u);
+    cpu->fpu.sw &= (uint16_t)~X87_C1;
     x87_free(cpu, u->rm & 7);
     if (pop)
         x87_pop(cpu);

@@ -42,7 +42,9 @@ X87_WORKER fld_float(struct x86_cpu *cpu, struct x86_uop *u, unsigned bytes)
         if (!x87_empty(cpu, 7)) /* a stack fault comes before what the operand is */
             return push_result(cpu, &x87_indefinite);
         x86_x87_load *load = bytes == 4 ? x86_x87_fld32 : x86_x87_fld64;
-        if (!x87_status(cpu, load(&cpu->tmp, &v, x87_host_cw(cpu)), 0))
+        uint16_t sw = load(&cpu->tmp, &v, x87_host_cw(cpu));
+        /* A denormal is pushed even if DE is unmasked; it is exact. */
+        if (!x87_status(cpu, sw, 0) && sw & X87_IE)
             return true;
     }
     return push_result(cpu, &v);
@@ -197,6 +199,17 @@ X87_WORKER fst_st(struct x86_cpu *cpu, struct x86_uop *u, bool pop)
     return true;
 }
 
+/* FSTP1: no stack underflow; an empty register is not stored. */
+X87_WORKER fstp1(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    if (!x87_ready(cpu) || !x87_empty(cpu, 0))
+        return fst_st(cpu, u, true);
+    x87_track(cpu, u);
+    cpu->fpu.sw &= (uint16_t)~X87_C1;
+    x87_pop(cpu);
+    return true;
+}
+
 X87_WORKER fxch(struct x86_cpu *cpu, struct x86_uop *u)
 {
     if (!x87_ready(cpu))
@@ -232,7 +245,6 @@ X87_WORKER fcmov(struct x86_cpu *cpu, struct x86_uop *u, unsigned cond)
             x87_set(cpu, 0, &x87_indefinite);
         return true;
     }
-    cpu->fpu.sw &= (uint16_t)~X87_C1;
     if (x86_cond(cpu->cc, cond)) {
         struct x86_f80 v = *x87_st(cpu, i);
         x87_set(cpu, 0, &v);
@@ -302,6 +314,7 @@ STORE(fbstp, x86_x87_fbstp, 10, true, false, EMPTY_BCD)
 X87_HANDLER(fstp_m80, fstp80(cpu, u))
 X87_HANDLER(fst_st, fst_st(cpu, u, false))
 X87_HANDLER(fstp_st, fst_st(cpu, u, true))
+X87_HANDLER(fstp1, fstp1(cpu, u))
 X87_HANDLER(fxch, fxch(cpu, u))
 
 /* Conditions of Jcc: B 2, E 4, BE 6, U (parity) 10; odd ones are negated. */

@@ -120,3 +120,15 @@ void w_clear(struct world *w)
     w->cpu.pending_dr6 = 0;
     w->nnotes = w->rmw = 0;
 }
+
+struct x86_uop *x86_leave(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    (void)cpu, (void)u;
+    return NULL;
+}
+
+struct x86_uop *x86_leave_next(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    (void)cpu, (void)u;
+    return NULL;
+}
