@@ -96,6 +96,7 @@ struct x86_event {
     uint64_t cr2;  /* #PF */
     uint64_t dr6;  /* #DB: bits to set */
     bool valid;
+    bool seen; /* the host has seen it (and wants it delivered): not shown again */
 };
 
 /* The 80-bit register as bytes: significand, then sign and exponent. */

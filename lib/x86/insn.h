@@ -18,7 +18,7 @@
  *               FORM: [3]; FORM_SIZE: [3][4] (forms: E is a register, E is flat memory, E is memory through
  *               the segment check)
  *
- * Rows of one map and opcode stand together, the more special *last*: the decoder looks from the last
+ * Within a file, rows of one map and opcode stand together, the more special *last*: the decoder looks from the last
  * one upwards and takes the first that fits and whose feature the CPU model offers. That is how TZCNT
  * (last) decodes as BSF where BMI1 is not offered. No fit is #UD.
  */

@@ -30,7 +30,9 @@ struct x86_desc {
 enum x86_result x86_read_desc(struct x86_cpu *cpu, uint16_t sel, unsigned vector, struct x86_desc *d);
 
 /* --- interrupt.c --- */
-/* Deliver an event through the IDT (or IVT), with double-fault and shutdown rules and task gates. On return the
+/* `ev` may be &cpu->injected, which is then used up (its valid bit cleared; set again if the event must be tried
+ * again later). X86_AGAIN: the host took the exception for itself, go on at cpu->rip.
+ * Deliver an event through the IDT (or IVT), with double-fault and shutdown rules and task gates. On return the
  * CPU stands at the handler's first instruction (X86_OK), or cpu->shutdown is set (X86_EXIT, leave SHUTDOWN),
  * or the host wants to see it first (X86_EXIT). */
 enum x86_result x86_deliver(struct x86_cpu *cpu, const struct x86_event *ev);
@@ -53,6 +55,8 @@ struct x86_cpuid_leaf {
     uint32_t leaf, subleaf; /* subleaf ~0: any */
     uint32_t eax, ebx, ecx, edx;
 };
+#define X86_CPUID_SIGNATURE   0x000306c3u /* family 6, model 3CH, stepping 3; in EDX after reset too */
+#define X86_PHYS_BITS_DEFAULT 39
 #define X86_CPUID_MAX_LEAVES 64
 struct x86_cpuid_table {
     uint32_t count;
