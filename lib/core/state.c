@@ -208,7 +208,10 @@ int vmlib_vcpu_get_reg(vmlib_vcpu *vcpu, uint32_t reg, uint64_t *value)
     }
     const struct vmi_backend *b = vcpu->vm->pub.backend;
     if (b->get_reg != NULL) {
-        return b->get_reg(&vcpu->pub, reg, value);
+        rc = b->get_reg(&vcpu->pub, reg, value);
+        if (rc != VMLIB_E_UNSUPPORTED) {
+            return rc;
+        }
     }
     struct vmlib_state state;
     state.size = sizeof(state);
@@ -230,7 +233,10 @@ int vmlib_vcpu_set_reg(vmlib_vcpu *vcpu, uint32_t reg, uint64_t value)
     }
     const struct vmi_backend *b = vcpu->vm->pub.backend;
     if (b->set_reg != NULL) {
-        return b->set_reg(&vcpu->pub, reg, value);
+        rc = b->set_reg(&vcpu->pub, reg, value);
+        if (rc != VMLIB_E_UNSUPPORTED) {
+            return rc;
+        }
     }
     struct vmlib_state state;
     state.size = sizeof(state);
