@@ -346,9 +346,11 @@ static enum fault_class class_of(const struct x86_event *ev)
 
 /* SDM Vol.3A table 6-5: replaces *ev by what is to be delivered after `second` happened on its way.
  * False: shutdown. */
-static bool combine(struct x86_event *ev, const struct x86_event *second)
+static bool combine(struct x86_cpu *cpu, struct x86_event *ev, const struct x86_event *second)
 {
     enum fault_class a = class_of(ev), b = class_of(second);
+    if (b == PAGE && (a == DOUBLE || a == PAGE))
+        cpu->cr2 = second->cr2; /* it happened, though nobody will be told as a page fault */
     if (a == DOUBLE && b != BENIGN)
         return false;
     if ((a == CONTRIBUTORY && b == CONTRIBUTORY) || (a == PAGE && b != BENIGN)) {
@@ -431,7 +433,7 @@ enum x86_result x86_deliver(struct x86_cpu *cpu, const struct x86_event *event)
         }
         struct x86_event second = cpu->exc;
         mark_ext(&second, &ev);
-        if (!combine(&ev, &second))
+        if (!combine(cpu, &ev, &second))
             return shut_down(cpu);
         if (tries ==
             4) { /* benign faults can follow each other for ever: let the run loop breathe */
