@@ -393,12 +393,12 @@ static struct x86_uop *read_base(struct x86_cpu *cpu, struct x86_uop *u, unsigne
 {
     if (!(cpu->cr4 & X86_CR4_FSGSBASE))
         return x86_raise(cpu, u, X86_UD);
-    x86_write_gpr(cpu, u->rm, cpu->seg[seg].base, x86_uop_bytes(u));
+    x86_write_gpr(cpu, u->rm, cpu->seg[seg].base, x86_uop_bytes(u) == 8 ? 8 : 4);
     X86_NEXT(cpu, u);
 }
 static struct x86_uop *write_base(struct x86_cpu *cpu, struct x86_uop *u, unsigned seg)
 {
-    uint64_t v = x86_read_gpr(cpu, u->rm, x86_uop_bytes(u));
+    uint64_t v = x86_read_gpr(cpu, u->rm, x86_uop_bytes(u) == 8 ? 8 : 4);
     if (!(cpu->cr4 & X86_CR4_FSGSBASE))
         return x86_raise(cpu, u, X86_UD);
     if (!x86_canonical(v))
