@@ -68,7 +68,7 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t lin)
 
 void x86_tlb_drop_write(struct x86_cpu *cpu, uintptr_t host_page)
 {
-    for (unsigned i = 0; i < X86_NBANKS * X86_TLB_SIZE; i++) {
+    for (unsigned i = 0; i < X86_BANK_NONE * X86_TLB_SIZE; i++) { /* the last bank is empty */
         struct x86_tlb_entry *e = &cpu->tlb_banks[i];
         if (e->wr && e->addend + (uintptr_t)(e->wr & ~X86_PAGE_MASK) == host_page)
             e->wr = 0;

@@ -69,11 +69,17 @@ X86_INLINE void x87_update_es(struct x86_cpu *cpu)
     cpu->fpu.sw = (uint16_t)((cpu->fpu.sw & ~(X87_ES | X87_B)) | (es ? X87_ES | X87_B : 0));
 }
 
-/* Control word for a thunk. */
-X86_INLINE uint16_t x87_host_cw(const struct x86_cpu *cpu)
+X86_INLINE bool x87_all_masked(const struct x86_cpu *cpu)
 {
-    return (uint16_t)((cpu->fpu.cw & X87_CW_VALID) | X87_CW_ONE | X87_IE | X87_DE | X87_ZE |
-                      X87_PE);
+    return (cpu->fpu.cw & X87_EXCEPTIONS) == X87_EXCEPTIONS;
+}
+
+/* What a thunk runs under. Flags the guest has already are no news, unless some exception is
+ * unmasked. */
+X86_INLINE uint32_t x87_env(const struct x86_cpu *cpu)
+{
+    uint32_t cw = (cpu->fpu.cw & X87_CW_VALID) | X87_CW_ONE | X87_IE | X87_DE | X87_ZE | X87_PE;
+    return cw | (x87_all_masked(cpu) ? (uint32_t)(cpu->fpu.sw & X87_EXCEPTIONS) << 16 : 0);
 }
 
 /* The checks every instruction starts with. False: a fault has been recorded.

@@ -41,10 +41,14 @@ X87_WORKER arith(struct x86_cpu *cpu, struct x86_uop *u, const struct arith *k)
         }
         return true;
     }
-    struct x86_f80 out;
-    uint16_t sw = x86_x87_arith[k->kind][k->op](x87_st(cpu, dest), b, &out, x87_host_cw(cpu));
+    /* With all exceptions masked the result can go where it belongs at once. */
+    uint32_t env = x87_env(cpu);
+    struct x86_f80 *a = x87_st(cpu, dest), tmp;
+    bool direct = x87_all_masked(cpu);
+    uint16_t sw = x86_x87_arith[k->kind][k->op](a, b, direct ? a : &tmp, env);
     if (X86_LIKELY(x87_status(cpu, sw, 0))) {
-        x87_set(cpu, dest, &out);
+        if (X86_UNLIKELY(!direct))
+            x87_set(cpu, dest, &tmp);
         pop_n(cpu, k->pops);
     }
     return true;
@@ -87,7 +91,7 @@ X87_WORKER compare(struct x86_cpu *cpu, struct x86_uop *u, const struct compare 
         return true;
     }
     x86_x87_binary *fn = k->quiet ? x86_x87_fucom : x86_x87_arith[k->kind][X87_COM];
-    uint16_t sw = fn(x87_st(cpu, 0), b, NULL, x87_host_cw(cpu));
+    uint16_t sw = fn(x87_st(cpu, 0), b, NULL, x87_env(cpu));
     if (X86_LIKELY(x87_status(cpu, sw & ~X87_C1, 0)))
         compare_result(cpu, k, sw);
     return true;
@@ -104,7 +108,7 @@ X87_WORKER ftst(struct x86_cpu *cpu, struct x86_uop *u)
             compare_result(cpu, &k, X87_C0 | X87_C2 | X87_C3);
         return true;
     }
-    uint16_t sw = x86_x87_ftst(x87_st(cpu, 0), NULL, x87_host_cw(cpu));
+    uint16_t sw = x86_x87_ftst(x87_st(cpu, 0), NULL, x87_env(cpu));
     if (x87_status(cpu, sw & ~X87_C1, 0))
         compare_result(cpu, &k, sw);
     return true;
@@ -124,7 +128,7 @@ X87_WORKER unary(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_unary *fn, unsi
         return true;
     }
     struct x86_f80 out;
-    uint16_t sw = fn(x87_st(cpu, 0), &out, x87_host_cw(cpu));
+    uint16_t sw = fn(x87_st(cpu, 0), &out, x87_env(cpu));
     if (X86_LIKELY(x87_status(cpu, sw, cc)))
         x87_set(cpu, 0, &out);
     return true;
@@ -145,7 +149,7 @@ X87_WORKER unary_two(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_unary *fn, 
         return true;
     }
     struct x86_f80 out[2];
-    uint16_t sw = fn(x87_st(cpu, 0), out, x87_host_cw(cpu));
+    uint16_t sw = fn(x87_st(cpu, 0), out, x87_env(cpu));
     if (X86_LIKELY(x87_status(cpu, sw, cc))) {
         x87_set(cpu, 0, &out[0]);
         if (!(cc & sw & X87_C2))
@@ -167,8 +171,7 @@ X87_WORKER binary(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_binary *fn, bo
     if (X86_UNLIKELY(x87_empty(cpu, 0) || x87_empty(cpu, 1)))
         store = x87_stack_fault(cpu, false);
     else
-        store =
-            x87_status(cpu, fn(x87_st(cpu, dest), x87_st(cpu, !dest), &out, x87_host_cw(cpu)), 0);
+        store = x87_status(cpu, fn(x87_st(cpu, dest), x87_st(cpu, !dest), &out, x87_env(cpu)), 0);
     if (store) {
         x87_set(cpu, dest, &out);
         pop_n(cpu, pop);
@@ -188,7 +191,7 @@ X87_WORKER partial_remainder(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_bin
     if (X86_UNLIKELY(x87_empty(cpu, 0) || x87_empty(cpu, 1))) {
         store = x87_stack_fault(cpu, false);
     } else {
-        uint16_t sw = fn(x87_st(cpu, 0), x87_st(cpu, 1), &out, x87_host_cw(cpu));
+        uint16_t sw = fn(x87_st(cpu, 0), x87_st(cpu, 1), &out, x87_env(cpu));
         bool number = (out.se & 0x7fff) != 0x7fff;
         store = x87_status(cpu, number ? sw : sw & ~X87_CC, number ? X87_CC : 0);
     }
@@ -221,7 +224,7 @@ X87_WORKER fxam(struct x86_cpu *cpu, struct x86_uop *u)
     const struct x86_f80 *v = x87_st(cpu, 0);
     unsigned cc = X87_C3 | X87_C0 | (v->se & 0x8000 ? X87_C1 : 0); /* empty */
     if (!x87_empty(cpu, 0))
-        cc = x86_x87_fxam(v, NULL, x87_host_cw(cpu));
+        cc = x86_x87_fxam(v, NULL, x87_env(cpu));
     cpu->fpu.sw = (uint16_t)((cpu->fpu.sw & ~X87_CC) | (cc & X87_CC));
     return true;
 }

@@ -15,14 +15,14 @@
 /* Binary: out = a OP b. b is a register, or bytes in memory of the kind's type. Comparisons write
  * no out. */
 typedef uint16_t x86_x87_binary(const struct x86_f80 *a, const void *b, struct x86_f80 *out,
-                                uint16_t cw);
+                                uint32_t env);
 /* Unary. out[1] is written by instructions with two results: out[0] goes to the old ST(0), out[1]
  * is pushed. */
-typedef uint16_t x86_x87_unary(const struct x86_f80 *a, struct x86_f80 *out, uint16_t cw);
+typedef uint16_t x86_x87_unary(const struct x86_f80 *a, struct x86_f80 *out, uint32_t env);
 /* Load from memory (not NULL for constants); store to memory of at most 10 bytes, written only when
  * the instruction would. */
-typedef uint16_t x86_x87_load(const void *mem, struct x86_f80 *out, uint16_t cw);
-typedef uint16_t x86_x87_store(const struct x86_f80 *a, void *mem, uint16_t cw);
+typedef uint16_t x86_x87_load(const void *mem, struct x86_f80 *out, uint32_t env);
+typedef uint16_t x86_x87_store(const struct x86_f80 *a, void *mem, uint32_t env);
 
 /* Second operand of the eight basic operations. */
 enum x86_x87_kind { X87_REG, X87_M32, X87_M64, X87_I16, X87_I32, X87_NKINDS };

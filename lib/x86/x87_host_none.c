@@ -15,30 +15,30 @@ static uint16_t nothing(struct x86_f80 *out)
     return 1; /* IE */
 }
 
-#define BINARY(name)                                                                        \
-    uint16_t name(const struct x86_f80 *a, const void *b, struct x86_f80 *out, uint16_t cw) \
-    {                                                                                       \
-        (void)a, (void)b, (void)cw;                                                         \
-        return nothing(out);                                                                \
+#define BINARY(name)                                                                         \
+    uint16_t name(const struct x86_f80 *a, const void *b, struct x86_f80 *out, uint32_t env) \
+    {                                                                                        \
+        (void)a, (void)b, (void)env;                                                         \
+        return nothing(out);                                                                 \
     }
-#define UNARY(name)                                                          \
-    uint16_t name(const struct x86_f80 *a, struct x86_f80 *out, uint16_t cw) \
-    {                                                                        \
-        (void)a, (void)cw;                                                   \
-        return nothing(out);                                                 \
+#define UNARY(name)                                                           \
+    uint16_t name(const struct x86_f80 *a, struct x86_f80 *out, uint32_t env) \
+    {                                                                         \
+        (void)a, (void)env;                                                   \
+        return nothing(out);                                                  \
     }
-#define LOAD(name)                                                   \
-    uint16_t name(const void *mem, struct x86_f80 *out, uint16_t cw) \
-    {                                                                \
-        (void)mem, (void)cw;                                         \
-        return nothing(out);                                         \
+#define LOAD(name)                                                    \
+    uint16_t name(const void *mem, struct x86_f80 *out, uint32_t env) \
+    {                                                                 \
+        (void)mem, (void)env;                                         \
+        return nothing(out);                                          \
     }
-#define STORE(name, bytes)                                         \
-    uint16_t name(const struct x86_f80 *a, void *mem, uint16_t cw) \
-    {                                                              \
-        (void)a, (void)cw;                                         \
-        memset(mem, 0, bytes);                                     \
-        return nothing(NULL);                                      \
+#define STORE(name, bytes)                                          \
+    uint16_t name(const struct x86_f80 *a, void *mem, uint32_t env) \
+    {                                                               \
+        (void)a, (void)env;                                         \
+        memset(mem, 0, bytes);                                      \
+        return nothing(NULL);                                       \
     }
 
 BINARY(x86_x87_fucom)

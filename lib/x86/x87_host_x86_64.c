@@ -5,48 +5,50 @@
  * anything else. */
 #include "x86/x87_host.h"
 
-#define CLOBBERS "ax", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"
+#define CLOBBERS "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"
 /* ax = status; nothing pending any more */
 #define STATUS "fnstsw %%ax\n\ttestb $0x80, %%al\n\tjz 1f\n\tfnclex\n1:\n\t"
 
-static inline uint16_t enter(uint16_t cw)
+static inline uint16_t enter(uint32_t env)
 {
-    uint16_t host;
-    __asm__ volatile("fnstcw %0\n\tfnclex" : "=m"(host));
+    uint16_t host, status, cw = (uint16_t)env;
+    __asm__ volatile("fnstcw %0\n\tfnstsw %1" : "=m"(host), "=a"(status));
+    if (X86_UNLIKELY(status & 0xbf & ~(env >> 16)))
+        __asm__ volatile("fnclex");
     if (X86_UNLIKELY(host != cw))
         __asm__ volatile("fldcw %0" : : "m"(cw));
     return host;
 }
 
-static inline void leave(uint16_t cw, uint16_t host)
+static inline void leave(uint32_t env, uint16_t host)
 {
-    if (X86_UNLIKELY(host != cw))
+    if (X86_UNLIKELY(host != (uint16_t)env))
         __asm__ volatile("fldcw %0" : : "m"(host));
 }
 
 /* The condition codes of the host persist between instructions; callers take what the instruction
  * defines. */
-#define THUNK(signature, body, ...)                                                         \
-    signature                                                                               \
-    {                                                                                       \
-        uint16_t host = enter(cw), sw;                                                      \
-        __asm__ volatile(body "movw %%ax, %[sw]" : [sw] "=m"(sw) : __VA_ARGS__ : CLOBBERS); \
-        leave(cw, host);                                                                    \
-        return sw;                                                                          \
+#define THUNK(signature, body, ...)                                 \
+    signature                                                       \
+    {                                                               \
+        uint16_t host = enter(env), sw;                             \
+        __asm__ volatile(body : "=a"(sw) : __VA_ARGS__ : CLOBBERS); \
+        leave(env, host);                                           \
+        return sw;                                                  \
     }
 
 #define BINARY(linkage, name, body)                                                          \
     THUNK(linkage uint16_t name(const struct x86_f80 *a, const void *b, struct x86_f80 *out, \
-                                uint16_t cw),                                                \
+                                uint32_t env),                                               \
           body, [a] "r"(a), [b] "r"(b), [out] "r"(out))
-#define UNARY(name, body)                                                           \
-    THUNK(uint16_t name(const struct x86_f80 *a, struct x86_f80 *out, uint16_t cw), \
+#define UNARY(name, body)                                                            \
+    THUNK(uint16_t name(const struct x86_f80 *a, struct x86_f80 *out, uint32_t env), \
           body, [a] "r"(a), [out] "r"(out))
-#define LOAD(name, insn)                                                    \
-    THUNK(uint16_t name(const void *mem, struct x86_f80 *out, uint16_t cw), \
+#define LOAD(name, insn)                                                     \
+    THUNK(uint16_t name(const void *mem, struct x86_f80 *out, uint32_t env), \
           insn "\n\t" STATUS "fstpt (%[out])\n\t", [mem] "r"(mem), [out] "r"(out))
-#define STORE(name, insn)                                                 \
-    THUNK(uint16_t name(const struct x86_f80 *a, void *mem, uint16_t cw), \
+#define STORE(name, insn)                                                  \
+    THUNK(uint16_t name(const struct x86_f80 *a, void *mem, uint32_t env), \
           "fldt (%[a])\n\t" insn "\n\t" STATUS, [mem] "r"(mem), [a] "r"(a))
 
 /* ST(0) = a, ST(1) = b */
@@ -132,9 +134,9 @@ LOAD(x86_x87_fldln2, "fldln2")
 LOAD(x86_x87_fldz, "fldz")
 
 /* Not the popping forms: they neither store nor pop on an unmasked overflow or underflow. */
-THUNK(uint16_t x86_x87_fst32(const struct x86_f80 *a, void *mem, uint16_t cw),
+THUNK(uint16_t x86_x87_fst32(const struct x86_f80 *a, void *mem, uint32_t env),
       "fldt (%[a])\n\tfsts (%[mem])\n\t" STATUS "fstp %%st(0)\n\t", [mem] "r"(mem), [a] "r"(a))
-THUNK(uint16_t x86_x87_fst64(const struct x86_f80 *a, void *mem, uint16_t cw),
+THUNK(uint16_t x86_x87_fst64(const struct x86_f80 *a, void *mem, uint32_t env),
       "fldt (%[a])\n\tfstl (%[mem])\n\t" STATUS "fstp %%st(0)\n\t", [mem] "r"(mem), [a] "r"(a))
 STORE(x86_x87_fist16, "fistps (%[mem])")
 STORE(x86_x87_fist32, "fistpl (%[mem])")

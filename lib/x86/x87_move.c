@@ -17,37 +17,25 @@ static bool push_result(struct x86_cpu *cpu, const struct x86_f80 *v)
     return true;
 }
 
-/* A float or double that needs no rounding, exception or quieting: normal numbers and zeros. */
-static bool widen(uint64_t bits, unsigned mant_bits, unsigned exp_bits, struct x86_f80 *out)
-{
-    unsigned max = (1u << exp_bits) - 1;
-    unsigned exp = (unsigned)(bits >> mant_bits) & max;
-    uint64_t mant = bits << (63 - mant_bits) & INT64_MAX;
-    unsigned neg = (unsigned)(bits >> (mant_bits + exp_bits)) << 15;
-    if (exp == max || (exp == 0 && mant))
-        return false;
-    out->mant = exp ? mant | UINT64_C(1) << 63 : 0;
-    out->se = (uint16_t)(neg | (exp ? exp - (max >> 1) + EXP_BIAS : 0));
-    return true;
-}
-
 X87_WORKER fld_float(struct x86_cpu *cpu, struct x86_uop *u, unsigned bytes)
 {
     if (!x87_ready(cpu) || !x87_fetch(cpu, u, bytes))
         return false;
     x87_track(cpu, u);
-    struct x86_f80 v;
-    bool plain = bytes == 4 ? widen(cpu->tmp, 23, 8, &v) : widen(cpu->tmp, 52, 11, &v);
-    if (X86_UNLIKELY(!plain)) {
-        if (!x87_empty(cpu, 7)) /* a stack fault comes before what the operand is */
-            return push_result(cpu, &x87_indefinite);
-        x86_x87_load *load = bytes == 4 ? x86_x87_fld32 : x86_x87_fld64;
-        uint16_t sw = load(&cpu->tmp, &v, x87_host_cw(cpu));
-        /* A denormal is pushed even if DE is unmasked; it is exact. */
-        if (!x87_status(cpu, sw, 0) && sw & X87_IE)
-            return true;
-    }
-    return push_result(cpu, &v);
+    if (X86_UNLIKELY(!x87_empty(cpu, 7))) /* a stack fault comes before what the operand is */
+        return push_result(cpu, &x87_indefinite);
+    x86_x87_load *load = bytes == 4 ? x86_x87_fld32 : x86_x87_fld64;
+    struct x86_f80 *top = x87_st(cpu, 7), tmp;
+    bool direct = x87_all_masked(cpu);
+    uint16_t sw = load(&cpu->tmp, direct ? top : &tmp, x87_env(cpu));
+    /* A denormal is pushed even if DE is unmasked; it is exact. */
+    if (X86_UNLIKELY(!x87_status(cpu, sw, 0)) && sw & X87_IE)
+        return true;
+    if (X86_UNLIKELY(!direct))
+        *top = tmp;
+    cpu->fpu.top = (cpu->fpu.top - 1) & 7;
+    cpu->fpu.tagw |= (uint16_t)(1u << cpu->fpu.top);
+    return true;
 }
 
 X87_WORKER fld80(struct x86_cpu *cpu, struct x86_uop *u)
@@ -98,7 +86,7 @@ X87_WORKER fbld(struct x86_cpu *cpu, struct x86_uop *u)
         return false;
     x87_track(cpu, u);
     struct x86_f80 v;
-    x86_x87_fbld(cpu->tmpq, &v, x87_host_cw(cpu)); /* raises nothing */
+    x86_x87_fbld(cpu->tmpq, &v, x87_env(cpu)); /* raises nothing */
     return push_result(cpu, &v);
 }
 
@@ -108,7 +96,7 @@ X87_WORKER constant(struct x86_cpu *cpu, struct x86_uop *u, x86_x87_load *load)
         return false;
     x87_track(cpu, u);
     struct x86_f80 v;
-    load(NULL, &v, x87_host_cw(cpu)); /* inexact without saying so */
+    load(NULL, &v, x87_env(cpu)); /* inexact without saying so */
     return push_result(cpu, &v);
 }
 
@@ -147,7 +135,7 @@ X87_WORKER store(struct x86_cpu *cpu, struct x86_uop *u, const struct store *k)
             x87_pop(cpu);
         return true;
     }
-    uint16_t sw = k->fn(x87_st(cpu, 0), buf, x87_host_cw(cpu));
+    uint16_t sw = k->fn(x87_st(cpu, 0), buf, x87_env(cpu));
     unsigned stop = sw & ~cpu->fpu.cw & (k->real ? X87_BEFORE | X87_OE | X87_UE : X87_BEFORE);
     if (!stop && !write_result(cpu, u, buf, k->bytes))
         return false;
