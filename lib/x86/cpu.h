@@ -80,6 +80,7 @@ struct x86_psc_entry {
     uint64_t tag; /* linear address >> 21 | generation << 52, 0 = empty */
     uint64_t table; /* guest-physical address of the last-level table, or of the memory itself */
     uint64_t rights; /* combined rights of the levels walked, and what `table` is (paging.c) */
+    const uint8_t *host; /* the table in host memory: valid as long as the TLB's entries are */
 };
 
 /* Regions with TLB entries that come from large pages, hashed: words 0..3 one bit per 4 MiB, word 4 one bit

@@ -42,8 +42,24 @@ struct x86_walk {
 enum x86_result x86_walk(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
                          const struct x86_who *who, bool set_ad, struct x86_walk *w);
 /* May this access use a mapping with these rights? SDM Vol.3A 4.6.1 */
-bool x86_rights_allow(const struct x86_cpu *cpu, uint64_t rights, enum x86_access acc,
-                      const struct x86_who *who);
+X86_INLINE bool x86_rights_allow(const struct x86_cpu *cpu, uint64_t rights, enum x86_access acc,
+                                 const struct x86_who *who)
+{
+    bool user_page = rights & X86_RIGHT_U;
+    if (who->user && !user_page)
+        return false;
+    switch (acc) {
+    case X86_ACC_EXEC:
+        return rights & X86_RIGHT_X && !(!who->user && user_page && cpu->cr4 & X86_CR4_SMEP);
+    case X86_ACC_WRITE:
+        if (!(rights & X86_RIGHT_W) && (who->user || cpu->cr0 & X86_CR0_WP))
+            return false;
+        break;
+    default:
+        break;
+    }
+    return !(who->smap && user_page);
+}
 
 /* Where the bytes from lin to the end of its page are. host NULL: not memory. */
 struct x86_spot {

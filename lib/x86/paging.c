@@ -169,25 +169,6 @@ static enum x86_result set_bits(struct x86_cpu *cpu, uint64_t lin, unsigned byte
     return X86_OK;
 }
 
-bool x86_rights_allow(const struct x86_cpu *cpu, uint64_t rights, enum x86_access acc,
-                      const struct x86_who *who)
-{
-    bool user_page = rights & X86_RIGHT_U;
-    if (who->user && !user_page)
-        return false;
-    switch (acc) {
-    case X86_ACC_EXEC:
-        return rights & X86_RIGHT_X && !(!who->user && user_page && cpu->cr4 & X86_CR4_SMEP);
-    case X86_ACC_WRITE:
-        if (!(rights & X86_RIGHT_W) && (who->user || cpu->cr0 & X86_CR0_WP))
-            return false;
-        break;
-    default:
-        break;
-    }
-    return !(who->smap && user_page);
-}
-
 /* Error code of an access as such, without P and RSVD: SDM Vol.3A 4.7 */
 static uint32_t error_base(const struct x86_cpu *cpu, enum x86_access acc, bool user)
 {
@@ -272,6 +253,26 @@ static uint64_t psc_tag(const struct x86_cpu *cpu, uint64_t lin)
     return (lin >> 21) | cpu->tlb_gen << 52;
 }
 
+/* The case that matters after a change of CR3: a last-level entry in memory that needs no marking.
+ * False: look closer. */
+static bool read_leaf(struct x86_cpu *cpu, const struct x86_psc_entry *c, uint64_t lin,
+                      enum x86_access acc, const struct x86_who *who, struct x86_walk *w)
+{
+    unsigned m = paging_mode(cpu);
+    uint64_t marks = X86_PTE_P | X86_PTE_A | (acc == X86_ACC_WRITE ? X86_PTE_D : 0), e;
+    if (m == MODE_32)
+        e = __atomic_load_n((const uint32_t *)(const void *)c->host + (lin >> 12 & 0x3ff),
+                            __ATOMIC_RELAXED);
+    else
+        e = __atomic_load_n((const uint64_t *)(const void *)c->host + (lin >> 12 & 0x1ff),
+                            __ATOMIC_RELAXED);
+    if ((e & marks) != marks || e & reserved_bits(cpu, m))
+        return false;
+    w->rights &= e ^ X86_PTE_NX;
+    set_leaf(w, m == MODE_32 ? e & 0xfffff000 : e & ADDR_52, 12, lin, e);
+    return x86_rights_allow(cpu, w->rights, acc, who);
+}
+
 /* Try to answer from the paging-structure cache. X86_AGAIN: walk from the root, which also has the
  * last word on every refusal (rights may have been raised without INVLPG, SDM Vol.3A 4.10.4.3). */
 static enum x86_result walk_cached(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
@@ -288,6 +289,9 @@ static enum x86_result walk_cached(struct x86_cpu *cpu, uint64_t lin, enum x86_a
         w->page_bits = (uint8_t)(c->rights >> PSC_BITS_SHIFT);
         return x86_rights_allow(cpu, w->rights, acc, who) ? X86_OK : X86_AGAIN;
     }
+    if (X86_LIKELY(read_leaf(cpu, c, lin, acc, who, w)))
+        return X86_OK;
+    w->rights = c->rights & X86_RIGHTS_ALL;
     struct path path;
     enum x86_result r = descend(cpu, lin, c->table, modes[paging_mode(cpu)].nlevels - 1u, &path, w);
     if (r == X86_OK)
@@ -300,19 +304,21 @@ static void remember(struct x86_cpu *cpu, uint64_t lin, const struct path *path,
 {
     const struct step *leaf = &path->step[path->n - 1];
     uint64_t rights = X86_RIGHTS_ALL, table;
+    const uint8_t *host = NULL;
     if (w->page_bits == 12) {
         if (path->n < 2)
             return;
         for (unsigned i = 0; i + 1 < path->n; i++)
             rights &= path->step[i].value ^ X86_PTE_NX;
         table = leaf->addr & ~X86_PAGE_MASK;
+        host = leaf->host - (leaf->addr & X86_PAGE_MASK);
     } else {
         table = w->gpa & ~UINT64_C(0x1fffff);
         rights = w->rights & X86_RIGHTS_ALL;
         rights |= PSC_LEAF | (leaf->value & (PSC_DIRTY | PSC_GLOBAL)) |
                   (uint64_t)w->page_bits << PSC_BITS_SHIFT;
     }
-    *psc_slot(cpu, lin) = (struct x86_psc_entry){psc_tag(cpu, lin), table, rights};
+    *psc_slot(cpu, lin) = (struct x86_psc_entry){psc_tag(cpu, lin), table, rights, host};
 }
 
 static enum x86_result walk_full(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
