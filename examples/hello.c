@@ -1,4 +1,5 @@
 /* The smallest virtual machine: 16-bit code that prints through a port. */
+#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <vmlib/vmlib.h>
@@ -12,10 +13,8 @@ static const char code[] = "\xbe\x0f\x10" /*       mov si, message      */
 
 static void check(int error)
 {
-    if (error < 0) {
-        fprintf(stderr, "hello: %s: %s\n", vmlib_strerror(error), vmlib_last_error());
-        exit(1);
-    }
+    if (error < 0)
+        errx(1, "%s", vmlib_last_error());
 }
 
 static int print(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
@@ -28,6 +27,7 @@ static int print(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
 int main(void)
 {
     vmlib_vm *vm;
+    vmlib_region *memory;
     vmlib_vcpu *vcpu;
     struct vmlib_segment cs;
     struct vmlib_exit exit = {.size = sizeof(exit)};
@@ -39,7 +39,7 @@ int main(void)
         check(vmlib_backend_by_name(getenv("VMLIB_BACKEND"), &config.backends[0]));
     check(vmlib_vm_create(&config, &vm));
     ram.bytes = 0x10000;
-    check(vmlib_region_create(vm, &ram, NULL));
+    check(vmlib_region_create(vm, &ram, &memory));
     check(vmlib_vm_write(vm, 0x1000, code, sizeof(code)));
     port.kind = VMLIB_HANDLER_PIO;
     port.first = port.last = 0xe9;
@@ -53,6 +53,7 @@ int main(void)
     check(vmlib_vcpu_run(vcpu, NULL, &exit));
     printf("The guest ended with: %s\n", vmlib_exit_name(exit.reason));
     vmlib_vcpu_unref(vcpu);
+    vmlib_region_unref(memory);
     vmlib_vm_unref(vm);
     return exit.reason == VMLIB_EXIT_HLT ? 0 : 1;
 }

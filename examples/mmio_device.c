@@ -2,6 +2,7 @@
  * A memory-mapped device, answered in both ways: by a handler that runs inside vmlib_vcpu_run(),
  * and by records that vmlib_vcpu_run() returns. The guest multiplies two numbers on the device.
  */
+#include <err.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +34,8 @@ struct multiplier {
 
 static void check(int error)
 {
-    if (error < 0) {
-        fprintf(stderr, "mmio_device: %s: %s\n", vmlib_strerror(error), vmlib_last_error());
-        exit(1);
-    }
+    if (error < 0)
+        errx(1, "%s", vmlib_last_error());
 }
 
 /* Guests choose width and offset: what the device does not have reads as zero and ignores writes.
@@ -92,6 +91,7 @@ static vmlib_vcpu *start_at(vmlib_vm *vm, uint64_t address)
 int main(void)
 {
     vmlib_vm *vm;
+    vmlib_region *memory;
     vmlib_vcpu *vcpu;
     uint64_t rax;
     struct multiplier multiplier = {{0, 0}, 0};
@@ -104,7 +104,7 @@ int main(void)
         check(vmlib_backend_by_name(getenv("VMLIB_BACKEND"), &config.backends[0]));
     check(vmlib_vm_create(&config, &vm));
     ram.bytes = 0x10000;
-    check(vmlib_region_create(vm, &ram, NULL));
+    check(vmlib_region_create(vm, &ram, &memory));
     check(vmlib_vm_write(vm, LOAD_ADDRESS, code, sizeof(code)));
 
     device.kind = VMLIB_HANDLER_MMIO;
@@ -125,6 +125,7 @@ int main(void)
     printf("device accesses handled inside run: %u\n", multiplier.accesses);
     printf("ended with %s, eax %#" PRIx64 "\n", vmlib_exit_name(exit.reason), rax);
     vmlib_vcpu_unref(vcpu);
+    vmlib_region_unref(memory);
     vmlib_vm_unref(vm);
     return exit.reason == VMLIB_EXIT_HLT ? 0 : 1;
 }

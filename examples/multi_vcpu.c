@@ -2,6 +2,7 @@
  * Four virtual CPUs, each on its own thread: they wait for a start-up interrupt, as the processors
  * of a PC do, and then count together in shared memory with a LOCK prefix.
  */
+#include <err.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,10 +26,8 @@ static const uint8_t code[] = {
 
 static void check(int error)
 {
-    if (error < 0) {
-        fprintf(stderr, "multi_vcpu: %s: %s\n", vmlib_strerror(error), vmlib_last_error());
-        exit(1);
-    }
+    if (error < 0)
+        errx(1, "%s", vmlib_last_error());
 }
 
 /* No handler owns port 0x10, so the guest's OUT ends the run. */
@@ -45,6 +44,7 @@ static void *run(void *opaque)
 int main(void)
 {
     vmlib_vm *vm;
+    vmlib_region *memory;
     vmlib_vcpu *vcpu[CPUS];
     pthread_t thread[CPUS];
     void *done;
@@ -59,7 +59,7 @@ int main(void)
     config.required = 1u << VMLIB_FEATURE_SMP;
     check(vmlib_vm_create(&config, &vm));
     ram.bytes = 0x10000;
-    check(vmlib_region_create(vm, &ram, NULL));
+    check(vmlib_region_create(vm, &ram, &memory));
     check(vmlib_vm_write(vm, START_PAGE << 12, code, sizeof(code)));
 
     for (uint32_t i = 0; i < CPUS; i++) {
@@ -79,6 +79,7 @@ int main(void)
 
     check(vmlib_vm_read(vm, COUNTER, &counter, sizeof(counter)));
     printf("%d vCPUs counted to %" PRIu32 "\n", finished, counter);
+    vmlib_region_unref(memory);
     vmlib_vm_unref(vm);
     return finished == CPUS && counter == CPUS * ROUNDS ? 0 : 1;
 }
