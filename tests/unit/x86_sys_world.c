@@ -168,7 +168,8 @@ void s_protected(struct sworld *w, unsigned cpl)
     cpu->cr4 = 0;
     cpu->efer = 0;
     x86_set_flags(cpu, 0);
-    cpu->long_mode = false;
+    x86_mode_refresh(cpu);
+    x86_tlb_flush(cpu);
     put(w, X86_CS, (uint16_t)((G_CODE0 + 0x10 * cpl) | cpl));
     for (unsigned s = 0; s < X86_NSEG; s++)
         if (s != X86_CS)
