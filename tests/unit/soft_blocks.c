@@ -1,6 +1,7 @@
 /*
- * The block cache of the software backend, through the public API: self-modifying code is exact, budgets stop at every
- * single instruction, the host stack does not grow with the guest's work, and pages come back from being code.
+ * The block cache of the software backend, through the public API: self-modifying code is exact,
+ * budgets stop at every single instruction, the host stack does not grow with the guest's work, and
+ * pages come back from being code.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -24,7 +25,8 @@ struct world {
 
 static struct vmlib_segment flat(uint32_t attributes, uint16_t selector)
 {
-    return (struct vmlib_segment){.limit = UINT32_MAX, .attributes = attributes, .selector = selector};
+    return (struct vmlib_segment){
+        .limit = UINT32_MAX, .attributes = attributes, .selector = selector};
 }
 
 /* 32-bit protected mode, flat, no paging, at CODE. */
@@ -40,9 +42,13 @@ static void start(struct world *w)
     s.gpr.rflags = 2;
     s.control.cr0 |= 1;
     s.segments.cs = flat(0xc09b, 8);
-    s.segments.ss = s.segments.ds = s.segments.es = s.segments.fs = s.segments.gs = flat(0xc093, 16);
-    assert_int_equal(vmlib_vcpu_set_state(
-                         w->vcpu, VMLIB_STATE_GPR | VMLIB_STATE_CONTROL | VMLIB_STATE_SEGMENTS, &s),
+    s.segments.ss = s.segments.ds = s.segments.es = s.segments.fs = s.segments.gs =
+        flat(0xc093, 16);
+    memset(&s.events, 0, sizeof(s.events)); /* no longer halted */
+    assert_int_equal(vmlib_vcpu_set_state(w->vcpu,
+                                          VMLIB_STATE_GPR | VMLIB_STATE_CONTROL |
+                                              VMLIB_STATE_SEGMENTS | VMLIB_STATE_EVENTS,
+                                          &s),
                      0);
 }
 
@@ -96,9 +102,10 @@ static uint64_t reg(struct world *w, uint32_t r)
 static void test_next_instruction(void **state)
 {
     static const uint8_t code[] = {
-        0xb8, 1, 0, 0, 0,                         /* 1000 mov eax, 1 */
-        0xc7, 0x05, 0x10, 0x10, 0, 0, 2, 0, 0, 0, /* 1005 mov dword [0x1010], 2: the next immediate */
-        0xb8, 7, 0, 0, 0,                         /* 100f mov eax, 7 */
+        0xb8, 1,    0,    0,    0, /* 1000 mov eax, 1 */
+        0xc7, 0x05, 0x10, 0x10, 0,
+        0,    2,    0,    0,    0, /* 1005 mov dword [0x1010], 2: the next immediate */
+        0xb8, 7,    0,    0,    0, /* 100f mov eax, 7 */
         0xf4,
     };
     load(*state, code, sizeof(code));
@@ -110,10 +117,10 @@ static void test_next_instruction(void **state)
 static void test_patch_and_call(void **state)
 {
     static const uint8_t code[] = {
-        0xb9, 0xe8, 3, 0, 0,          /* 1000 mov ecx, 1000 */
+        0xb9, 0xe8, 3,    0,    0,    /* 1000 mov ecx, 1000 */
         0x31, 0xdb,                   /* 1005 xor ebx, ebx */
         0x89, 0x0d, 0x01, 0x11, 0, 0, /* 1007 mov [0x1101], ecx */
-        0xe8, 0xee, 0, 0, 0,          /* 100d call 0x1100 */
+        0xe8, 0xee, 0,    0,    0,    /* 100d call 0x1100 */
         0x01, 0xc3,                   /* 1012 add ebx, eax */
         0xe2, 0xf1,                   /* 1014 loop 0x1007 */
         0xf4,
@@ -130,9 +137,9 @@ static void test_patch_and_call(void **state)
 static void test_fill_over_itself(void **state)
 {
     static const uint8_t code[] = {
-        0xbf, 0x0c, 0x10, 0, 0, /* mov edi, 0x100c */
-        0xb9, 4, 0, 0, 0,       /* mov ecx, 4 */
-        0xf3, 0xaa,             /* rep stosb: al = f4 */
+        0xbf, 0x0c, 0x10, 0,    0, /* mov edi, 0x100c */
+        0xb9, 4,    0,    0,    0, /* mov ecx, 4 */
+        0xf3, 0xaa,                /* rep stosb: al = f4 */
         0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x0b,
     };
     struct world *w = *state;
@@ -158,9 +165,9 @@ static void test_host_writes_code(void **state)
 static void test_alias(void **state)
 {
     static const uint8_t code[] = {
-        0xb8, 1, 0, 0, 0,                           /* 1000 mov eax, 1 */
+        0xb8, 1,    0,    0,    0,                   /* 1000 mov eax, 1 */
         0xc7, 0x05, 0x10, 0x10, 0x10, 0, 5, 0, 0, 0, /* 1005 mov dword [0x101010], 5 */
-        0xb8, 7, 0, 0, 0,                           /* 100f mov eax, 7 */
+        0xb8, 7,    0,    0,    0,                   /* 100f mov eax, 7 */
         0xf4,
     };
     struct world *w = *state;
@@ -177,23 +184,24 @@ static void test_alias(void **state)
     vmlib_region_unref(alias);
 }
 
-/* A loop of blocks, stopped after every number of instructions: rip and counters move by exactly one. */
+/* A loop of blocks, stopped after every number of instructions: rip and counters move by exactly
+ * one. */
 static void test_budget_is_exact(void **state)
 {
     static const uint8_t code[] = {
-        0xb9, 3, 0, 0, 0,       /* 1000 mov ecx, 3 */
-        0x40,                   /* 1005 inc eax */
-        0xe8, 0x03, 0, 0, 0,    /* 1006 call 100e */
-        0xe2, 0xf8,             /* 100b loop 1005 */
-        0xf4,                   /* 100d hlt */
-        0x83, 0xf8, 2,          /* 100e cmp eax, 2 */
-        0x75, 0x01,             /* 1011 jne 1014 */
-        0x43,                   /* 1013 inc ebx */
-        0xc3,                   /* 1014 ret */
+        0xb9, 3,    0, 0, 0, /* 1000 mov ecx, 3 */
+        0x40,                /* 1005 inc eax */
+        0xe8, 0x03, 0, 0, 0, /* 1006 call 100e */
+        0xe2, 0xf8,          /* 100b loop 1005 */
+        0xf4,                /* 100d hlt */
+        0x83, 0xf8, 2,       /* 100e cmp eax, 2 */
+        0x75, 0x01,          /* 1011 jne 1014 */
+        0x43,                /* 1013 inc ebx */
+        0xc3,                /* 1014 ret */
     };
-    static const uint32_t path[] = {0x1000, 0x1005, 0x1006, 0x100e, 0x1011, 0x1014, 0x100b, 0x1005, 0x1006,
-                                    0x100e, 0x1011, 0x1013, 0x1014, 0x100b, 0x1005, 0x1006, 0x100e, 0x1011,
-                                    0x1014, 0x100b, 0x100d};
+    static const uint32_t path[] = {0x1000, 0x1005, 0x1006, 0x100e, 0x1011, 0x1014, 0x100b,
+                                    0x1005, 0x1006, 0x100e, 0x1011, 0x1013, 0x1014, 0x100b,
+                                    0x1005, 0x1006, 0x100e, 0x1011, 0x1014, 0x100b, 0x100d};
     struct world *w = *state;
     for (unsigned n = 1; n < sizeof(path) / sizeof(path[0]); n++) {
         struct vmlib_run_args a = VMLIB_RUN_ARGS_INIT;
@@ -220,10 +228,11 @@ static void *long_run(void *arg)
 static void test_stack_depth(void **state)
 {
     static const uint8_t code[] = {
-        0x40, 0x01, 0xc3, 0x89, 0x1d, 0, 0x80, 0, 0, /* inc eax; add ebx, eax; mov [0x8000], ebx */
-        0x03, 0x0d, 0, 0x80, 0, 0,                   /* add ecx, [0x8000] */
-        0x50, 0x5a, 0x85, 0xc0, 0x74, 0x00,          /* push eax; pop edx; test eax, eax; jz +0 */
-        0xeb, 0xe9,                                  /* jmp 0x1000 */
+        0x40, 0x01, 0xc3, 0x89, 0x1d, 0,
+        0x80, 0,    0,                      /* inc eax; add ebx, eax; mov [0x8000], ebx */
+        0x03, 0x0d, 0,    0x80, 0,    0,    /* add ecx, [0x8000] */
+        0x50, 0x5a, 0x85, 0xc0, 0x74, 0x00, /* push eax; pop edx; test eax, eax; jz +0 */
+        0xeb, 0xe9,                         /* jmp 0x1000 */
     };
     pthread_attr_t attr;
     pthread_t t;
