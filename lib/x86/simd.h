@@ -83,74 +83,69 @@ X86_RAW16 void x86_raw_copy16(void *to, const void *from)
     *(volatile x86_v16 *)to = *(const volatile x86_v16 *)from;
 }
 
-/* Linear address of the uop's memory operand; false: leave. `form` is a constant. */
-X86_INLINE bool x86_simd_lin(struct x86_cpu *cpu, struct x86_uop *u, unsigned form, unsigned size,
-                             unsigned flags, bool write, uint64_t *lin)
+/*
+ * The inline forms of operand access serve flat addressing and a TLB hit, nothing else. When they
+ * fail, nothing has happened yet, and x86_simd_miss() starts over in the row's segment form, which
+ * can do everything (any addressing, page crossing, devices, faults) out of line. So the hot forms
+ * need no stack frame.
+ */
+const void *x86_simd_src_any(struct x86_cpu *cpu, struct x86_uop *u, unsigned size, unsigned width,
+                             unsigned flags);
+bool x86_simd_store_any(struct x86_cpu *cpu, struct x86_uop *u, unsigned size, unsigned flags,
+                        const void *from);
+/* Can this much be written to the memory operand? False: leave. */
+bool x86_simd_probe_write(struct x86_cpu *cpu, struct x86_uop *u, unsigned size);
+struct x86_uop *x86_simd_again(struct x86_cpu *cpu, struct x86_uop *u);
+X86_INLINE struct x86_uop *x86_simd_miss(struct x86_cpu *cpu, struct x86_uop *u, unsigned form)
 {
-    if (form == X86_FORM_FLAT)
-        *lin = x86_ea_flat(cpu, u);
-    else if (!x86_ea_seg(cpu, u, size, write, lin))
-        return false;
-    if (flags & X86_ALIGNED && X86_UNLIKELY(*lin & (size - 1))) {
-        x86_fault_err(cpu, X86_GP, 0);
-        return false;
-    }
-    return true;
+    return form == X86_FORM_FLAT ? x86_simd_again(cpu, u) : x86_leave(cpu, u);
 }
 
-/* Source operand of `size` bytes, readable to `width`; NULL: leave. Narrow ones go through
- * cpu->vtmp. */
+/* Source operand of `size` bytes, readable to `width`; narrow ones go through cpu->vtmp. NULL:
+ * x86_simd_miss(). */
 X86_INLINE const void *x86_simd_src(struct x86_cpu *cpu, struct x86_uop *u, unsigned form,
                                     unsigned size, unsigned width, unsigned flags)
 {
-    uint64_t lin;
     if (form == X86_FORM_REG)
         return &cpu->v[u->rm];
-    if (!x86_simd_lin(cpu, u, form, size, flags, false, &lin))
-        return NULL;
+    if (form == X86_FORM_SEG)
+        return x86_simd_src_any(cpu, u, size, width, flags);
+    uint64_t lin = x86_ea_flat(cpu, u);
     struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
-    if (X86_LIKELY(e->rd == x86_tlb_tag(cpu, lin, size))) {
-        const uint8_t *p = (const uint8_t *)(e->addend + (uintptr_t)lin);
-        if (size == width)
-            return p;
-        cpu->vtmp[0].q[0] = size == 2   ? x86_raw_ld16((uintptr_t)p)
-                            : size == 4 ? x86_raw_ld32((uintptr_t)p)
-                                        : x86_raw_ld64((uintptr_t)p);
-        cpu->vtmp[0].q[1] = size == 16 ? x86_raw_ld64((uintptr_t)p + 8) : 0;
-        return &cpu->vtmp[0];
-    }
-    if (size < 8) {
-        if (!x86_ld_slow(cpu, u, lin, size))
-            return NULL;
-        cpu->vtmp[0].q[0] = cpu->tmp;
-        cpu->vtmp[0].q[1] = 0;
-    } else {
-        if (size == 8)
-            cpu->vtmp[0].q[1] = 0;
-        if (!x86_read_bytes(cpu, u, lin, &cpu->vtmp[0], size))
-            return NULL;
-    }
+    if (X86_UNLIKELY(e->rd != x86_tlb_tag(cpu, lin, size)) ||
+        (flags & X86_ALIGNED && X86_UNLIKELY(lin & (size - 1))))
+        return NULL;
+    uintptr_t p = e->addend + (uintptr_t)lin;
+    if (size == width)
+        return (const void *)p;
+    cpu->vtmp[0].q[0] = size == 1   ? x86_raw_ld8(p)
+                        : size == 2 ? x86_raw_ld16(p)
+                        : size == 4 ? x86_raw_ld32(p)
+                                    : x86_raw_ld64(p);
+    cpu->vtmp[0].q[1] = size == 16 ? x86_raw_ld64(p + 8) : 0;
     return &cpu->vtmp[0];
 }
 
-/* Store 4, 8, 16 or 32 bytes; false: leave. */
+/* Store 4, 8, 16 or 32 bytes; false: x86_simd_miss(). */
 X86_INLINE bool x86_simd_store(struct x86_cpu *cpu, struct x86_uop *u, unsigned form, unsigned size,
                                unsigned flags, const void *from)
 {
-    uint64_t lin;
-    if (!x86_simd_lin(cpu, u, form, size, flags, true, &lin))
-        return false;
-    if (size == 4)
-        return x86_st32(cpu, u, lin, *(const uint32_t *)from);
-    if (size == 8)
-        return x86_st64(cpu, u, lin, *(const uint64_t *)from);
+    if (form == X86_FORM_SEG)
+        return x86_simd_store_any(cpu, u, size, flags, from);
+    uint64_t lin = x86_ea_flat(cpu, u);
     struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
-    if (X86_UNLIKELY(e->wr != x86_tlb_tag(cpu, lin, size)))
-        return x86_write_bytes(cpu, u, lin, from, size);
-    uint8_t *p = (uint8_t *)(e->addend + (uintptr_t)lin);
-    x86_raw_copy16(p, from);
+    if (X86_UNLIKELY(e->wr != x86_tlb_tag(cpu, lin, size)) ||
+        (flags & X86_ALIGNED && X86_UNLIKELY(lin & (size - 1))))
+        return false;
+    uintptr_t p = e->addend + (uintptr_t)lin;
+    if (size == 4)
+        x86_raw_st32(p, *(const uint32_t *)from);
+    else if (size == 8)
+        x86_raw_st64(p, *(const uint64_t *)from);
+    else
+        x86_raw_copy16((void *)p, from);
     if (size == 32)
-        x86_raw_copy16(p + 16, (const uint8_t *)from + 16);
+        x86_raw_copy16((void *)(p + 16), (const uint8_t *)from + 16);
     return true;
 }
 

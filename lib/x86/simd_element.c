@@ -11,7 +11,8 @@ static struct x86_uop *refuse(struct x86_cpu *cpu, struct x86_uop *u, bool vex)
     return vex ? x86_avx_refuse(cpu, u) : x86_sse_refuse(cpu, u);
 }
 
-/* The low element of a vector register, general register or memory; in cpu->tmp. */
+/* The low element of a vector register, general register or memory; in cpu->tmp. False:
+ * x86_simd_miss(). */
 X86_INLINE bool element(struct x86_cpu *cpu, struct x86_uop *u, unsigned form, unsigned size,
                         bool gpr)
 {
@@ -19,24 +20,11 @@ X86_INLINE bool element(struct x86_cpu *cpu, struct x86_uop *u, unsigned form, u
         cpu->tmp = gpr ? cpu->r[u->rm] : cpu->v[u->rm].q[0];
         return true;
     }
-    if (size > 1) {
-        const uint64_t *p = x86_simd_src(cpu, u, form, size, 32, 0);
-        if (X86_UNLIKELY(!p))
-            return false;
-        cpu->tmp = *p;
-        return true;
-    }
-    uint64_t lin;
-    uint8_t byte;
-    if (!x86_simd_lin(cpu, u, form, 1, 0, false, &lin))
+    const uint64_t *p = x86_simd_src(cpu, u, form, size, 32, 0);
+    if (X86_UNLIKELY(!p))
         return false;
-    struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
-    if (X86_LIKELY(e->rd == x86_tlb_tag(cpu, lin, 1))) {
-        byte = x86_raw_ld8(e->addend + (uintptr_t)lin);
-        cpu->tmp = byte;
-        return true;
-    }
-    return x86_ld_slow(cpu, u, lin, 1);
+    cpu->tmp = *p;
+    return true;
 }
 
 X86_INLINE void put(union x86_vec *v, unsigned index, unsigned size, uint64_t value)
@@ -77,7 +65,7 @@ X86_INLINE struct x86_uop *op_pinsr(struct x86_cpu *cpu, struct x86_uop *u, unsi
     if (off(cpu, vex))
         return refuse(cpu, u, vex);
     if (!element(cpu, u, form, size, true))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     if (vex) {
         const union x86_vec *a = &cpu->v[X86_VIMM_VVVV(u)];
         dst->q[0] = a->q[0];
@@ -100,25 +88,12 @@ X86_SIMD_TABLE(x86_t_vex_pinsr8, op_pinsr, 8, true)
 X86_INLINE struct x86_uop *op_pextr(struct x86_cpu *cpu, struct x86_uop *u, unsigned form,
                                     unsigned size, bool vex)
 {
-    uint64_t lin;
-    bool ok;
     if (off(cpu, vex))
         return refuse(cpu, u, vex);
-    uint64_t value = get(&cpu->v[u->reg], X86_VIMM_IMM(u), size);
-    if (form == X86_FORM_REG) {
-        cpu->r[u->rm] = value;
-        X86_NEXT(cpu, u);
-    }
-    ok = x86_simd_lin(cpu, u, form, size, 0, true, &lin);
-    if (ok && size == 1)
-        ok = x86_st8(cpu, u, lin, (uint8_t)value);
-    else if (ok && size == 2)
-        ok = x86_st16(cpu, u, lin, (uint16_t)value);
-    else if (ok && size == 4)
-        ok = x86_st32(cpu, u, lin, (uint32_t)value);
-    else if (ok)
-        ok = x86_st64(cpu, u, lin, value);
-    if (!ok)
+    cpu->vtmp[0].q[0] = get(&cpu->v[u->reg], X86_VIMM_IMM(u), size);
+    if (form == X86_FORM_REG)
+        cpu->r[u->rm] = cpu->vtmp[0].q[0];
+    else if (!x86_simd_store_any(cpu, u, size, 0, &cpu->vtmp[0]))
         return x86_leave(cpu, u);
     X86_NEXT(cpu, u);
 }
@@ -157,7 +132,7 @@ X86_INLINE struct x86_uop *op_insertps(struct x86_cpu *cpu, struct x86_uop *u, u
         value = cpu->v[u->rm].d[imm >> 6];
     } else {
         if (!element(cpu, u, form, 4, false))
-            return x86_leave(cpu, u);
+            return x86_simd_miss(cpu, u, form);
         value = (uint32_t)cpu->tmp;
     }
     if (vex) {
@@ -184,7 +159,7 @@ X86_INLINE struct x86_uop *op_bcast(struct x86_cpu *cpu, struct x86_uop *u, unsi
     if (off(cpu, true))
         return refuse(cpu, u, true);
     if (!element(cpu, u, form, size, false))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     uint64_t v = cpu->tmp;
     if (size == 1)
         v = (v & 0xff) * UINT64_C(0x0101010101010101);
@@ -212,7 +187,7 @@ X86_INLINE struct x86_uop *op_bcast16(struct x86_cpu *cpu, struct x86_uop *u, un
         return refuse(cpu, u, true);
     const void *src = x86_simd_src(cpu, u, form, size, size, 0);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     x86_raw_copy16(dst, src);
     dst->q[2] = dst->q[0];
     dst->q[3] = dst->q[1];
@@ -230,7 +205,7 @@ X86_INLINE struct x86_uop *op_insert16(struct x86_cpu *cpu, struct x86_uop *u, u
         return refuse(cpu, u, true);
     const void *src = x86_simd_src(cpu, u, form, size, size, 0);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     x86_raw_copy16(&cpu->vtmp[1].q[2 * half], src);
     x86_raw_copy16(&cpu->vtmp[1].q[2 * !half], &a->q[2 * !half]);
     *dst = cpu->vtmp[1];
@@ -248,7 +223,7 @@ X86_INLINE struct x86_uop *op_extract16(struct x86_cpu *cpu, struct x86_uop *u, 
         x86_raw_copy16(&cpu->v[u->rm], src);
         x86_vec_clear_upper(&cpu->v[u->rm]);
     } else if (!x86_simd_store(cpu, u, form, size, 0, src)) {
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     }
     X86_NEXT(cpu, u);
 }

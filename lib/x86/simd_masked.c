@@ -24,7 +24,7 @@ X86_INLINE struct x86_uop *op_string(struct x86_cpu *cpu, struct x86_uop *u, uns
         return vex ? x86_avx_refuse(cpu, u) : x86_sse_refuse(cpu, u);
     const void *src = x86_simd_src(cpu, u, form, 16, 16, 0);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     s->rax = cpu->r[X86_RAX];
     s->rdx = cpu->r[X86_RDX];
     cpu->cc = (x86_cc)x86_stubs[u->row](s, &cpu->v[u->reg], src, X86_VIMM_IMM(u));

@@ -28,7 +28,7 @@ X86_INLINE struct x86_uop *op_mmx(struct x86_cpu *cpu, struct x86_uop *u, unsign
         return x86_mmx_refuse(cpu, u);
     const void *src = src_mmx(cpu, u, form, size);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     x86_stubs[u->row](&cpu->fpu.st[u->reg & 7].mant, NULL, src, X86_VIMM_IMM(u));
     set_mmx(cpu, u->reg);
     x86_mmx_enter(cpu);
@@ -60,7 +60,7 @@ X86_INLINE struct x86_uop *op_mmx_g(struct x86_cpu *cpu, struct x86_uop *u, unsi
         return x86_mmx_refuse(cpu, u);
     const void *src = src_mmx(cpu, u, form, size);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     cpu->r[u->reg] = x86_stubs[u->row](NULL, NULL, src, 0);
     x86_mmx_enter(cpu);
     X86_NEXT(cpu, u);
@@ -79,7 +79,7 @@ X86_INLINE struct x86_uop *op_mmx_load(struct x86_cpu *cpu, struct x86_uop *u, u
     } else {
         const uint64_t *src = src_mmx(cpu, u, form, size);
         if (X86_UNLIKELY(!src))
-            return x86_leave(cpu, u);
+            return x86_simd_miss(cpu, u, form);
         value = *src;
     }
     cpu->fpu.st[u->reg & 7].mant = value;
@@ -99,7 +99,7 @@ X86_INLINE struct x86_uop *op_mmx_store(struct x86_cpu *cpu, struct x86_uop *u, 
     const uint64_t *src = &cpu->fpu.st[u->reg & 7].mant;
     if (form != X86_FORM_REG) {
         if (!x86_simd_store(cpu, u, form, size, 0, src))
-            return x86_leave(cpu, u);
+            return x86_simd_miss(cpu, u, form);
     } else if (gpr) {
         cpu->r[u->rm] = size == 8 ? *src : (uint32_t)*src;
     } else {
@@ -124,7 +124,7 @@ X86_INLINE struct x86_uop *op_pinsrw(struct x86_cpu *cpu, struct x86_uop *u, uns
     } else {
         const uint64_t *src = x86_simd_src(cpu, u, form, size, 32, 0);
         if (X86_UNLIKELY(!src))
-            return x86_leave(cpu, u);
+            return x86_simd_miss(cpu, u, form);
         value = *src;
     }
     unsigned shift = (X86_VIMM_IMM(u) & 3) * 16;
@@ -160,7 +160,9 @@ X86_INLINE struct x86_uop *op_v_q(struct x86_cpu *cpu, struct x86_uop *u, unsign
     if (X86_UNLIKELY(mmx && x86_mmx_off(cpu)))
         return x86_mmx_refuse(cpu, u);
     const void *src = src_mmx(cpu, u, form, size);
-    if (X86_UNLIKELY(!src) || !x86_fp_run(cpu, u, &cpu->v[u->reg], NULL, src, 0))
+    if (X86_UNLIKELY(!src))
+        return x86_simd_miss(cpu, u, form);
+    if (!x86_fp_run(cpu, u, &cpu->v[u->reg], NULL, src, 0))
         return x86_leave(cpu, u);
     if (mmx)
         x86_mmx_enter(cpu);
@@ -177,7 +179,7 @@ X86_INLINE struct x86_uop *op_p_w(struct x86_cpu *cpu, struct x86_uop *u, unsign
         return x86_mmx_refuse(cpu, u);
     const void *src = x86_simd_src(cpu, u, form, size, 16, flags);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     cpu->vtmp[1].q[0] = 0;
     if (!x86_fp_run(cpu, u, &cpu->vtmp[1], NULL, src, 0))
         return x86_leave(cpu, u);

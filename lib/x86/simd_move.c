@@ -29,7 +29,7 @@ X86_INLINE struct x86_uop *op_load(struct x86_cpu *cpu, struct x86_uop *u, unsig
         return refuse(cpu, u, flags);
     const void *src = x86_simd_src(cpu, u, form, size, size, flags & X86_ALIGNED);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     copy(&cpu->v[u->reg], src, size, flags);
     X86_NEXT(cpu, u);
 }
@@ -48,7 +48,7 @@ X86_INLINE struct x86_uop *op_store(struct x86_cpu *cpu, struct x86_uop *u, unsi
     if (form == X86_FORM_REG)
         copy(&cpu->v[u->rm], &cpu->v[u->reg], size, flags);
     else if (!x86_simd_store(cpu, u, form, size, flags & X86_ALIGNED, &cpu->v[u->reg]))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     X86_NEXT(cpu, u);
 }
 X86_SIMD_TABLE(x86_t_sse_st16, op_store, 16, 0)
@@ -67,7 +67,7 @@ X86_INLINE struct x86_uop *op_load_scalar(struct x86_cpu *cpu, struct x86_uop *u
         return refuse(cpu, u, flags);
     const union x86_vec *src = x86_simd_src(cpu, u, form, size, 16, 0);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     if (form == X86_FORM_REG) {
         const union x86_vec *rest = flags & AVX ? &cpu->v[X86_VIMM_VVVV(u)] : dst;
         uint64_t low = size == 8 ? src->q[0] : (rest->q[0] & ~UINT64_C(0xffffffff)) | src->d[0];
@@ -101,7 +101,7 @@ X86_INLINE struct x86_uop *op_store_scalar(struct x86_cpu *cpu, struct x86_uop *
         if (flags & AVX)
             x86_vec_clear_upper(dst);
     } else if (!x86_simd_store(cpu, u, form, size, 0, &cpu->v[u->reg])) {
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     }
     X86_NEXT(cpu, u);
 }
@@ -119,7 +119,7 @@ X86_INLINE struct x86_uop *op_load_q(struct x86_cpu *cpu, struct x86_uop *u, uns
         return refuse(cpu, u, flags);
     const union x86_vec *src = x86_simd_src(cpu, u, form, 8, 16, 0);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     dst->q[0] = src->q[0];
     dst->q[1] = 0;
     if (flags & AVX)
@@ -141,7 +141,7 @@ X86_INLINE struct x86_uop *op_store_q(struct x86_cpu *cpu, struct x86_uop *u, un
         if (flags & AVX)
             x86_vec_clear_upper(dst);
     } else if (!x86_simd_store(cpu, u, form, 8, 0, &cpu->v[u->reg])) {
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     }
     X86_NEXT(cpu, u);
 }
@@ -158,7 +158,7 @@ X86_INLINE struct x86_uop *op_load_half(struct x86_cpu *cpu, struct x86_uop *u, 
         return refuse(cpu, u, flags);
     const union x86_vec *src = x86_simd_src(cpu, u, form, 8, 16, 0);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     const union x86_vec *rest = flags & AVX ? &cpu->v[X86_VIMM_VVVV(u)] : dst;
     uint64_t value = src->q[form == X86_FORM_REG ? !half : 0], other = rest->q[!half];
     dst->q[half] = value;
@@ -178,7 +178,7 @@ X86_INLINE struct x86_uop *op_store_half(struct x86_cpu *cpu, struct x86_uop *u,
     if (off(cpu, flags))
         return refuse(cpu, u, flags);
     if (!x86_simd_store(cpu, u, form, 8, 0, &cpu->v[u->reg].q[half]))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     X86_NEXT(cpu, u);
 }
 X86_SIMD_TABLE(x86_t_sse_stlo, op_store_half, 0, 0)
@@ -199,7 +199,7 @@ X86_INLINE struct x86_uop *op_load_gpr(struct x86_cpu *cpu, struct x86_uop *u, u
     } else {
         const union x86_vec *src = x86_simd_src(cpu, u, form, size, 16, 0);
         if (X86_UNLIKELY(!src))
-            return x86_leave(cpu, u);
+            return x86_simd_miss(cpu, u, form);
         value = src->q[0];
     }
     dst->q[0] = value;
@@ -222,7 +222,7 @@ X86_INLINE struct x86_uop *op_store_gpr(struct x86_cpu *cpu, struct x86_uop *u, 
     if (form == X86_FORM_REG)
         cpu->r[u->rm] = size == 8 ? src->q[0] : src->d[0];
     else if (!x86_simd_store(cpu, u, form, size, 0, src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     X86_NEXT(cpu, u);
 }
 X86_SIMD_TABLE(x86_t_sse_stg4, op_store_gpr, 4, 0)

@@ -26,7 +26,9 @@ X86_INLINE struct x86_uop *op_sse(struct x86_cpu *cpu, struct x86_uop *u, unsign
     if (X86_UNLIKELY(x86_sse_off(cpu)))
         return x86_sse_refuse(cpu, u);
     const void *src = x86_simd_src(cpu, u, form, size, 16, flags & X86_ALIGNED);
-    if (X86_UNLIKELY(!src) || !run(cpu, u, flags, &cpu->v[u->reg], NULL, src, X86_VIMM_IMM(u)))
+    if (X86_UNLIKELY(!src))
+        return x86_simd_miss(cpu, u, form);
+    if (!run(cpu, u, flags, &cpu->v[u->reg], NULL, src, X86_VIMM_IMM(u)))
         return x86_leave(cpu, u);
     X86_NEXT(cpu, u);
 }
@@ -44,8 +46,9 @@ X86_INLINE struct x86_uop *op_vex(struct x86_cpu *cpu, struct x86_uop *u, unsign
     if (X86_UNLIKELY(x86_avx_off(cpu)))
         return x86_avx_refuse(cpu, u);
     const void *src = x86_simd_src(cpu, u, form, size, width, 0);
-    if (X86_UNLIKELY(!src) ||
-        !run(cpu, u, flags, &cpu->v[u->reg], &cpu->v[X86_VIMM_VVVV(u)], src, X86_VIMM_IMM(u)))
+    if (X86_UNLIKELY(!src))
+        return x86_simd_miss(cpu, u, form);
+    if (!run(cpu, u, flags, &cpu->v[u->reg], &cpu->v[X86_VIMM_VVVV(u)], src, X86_VIMM_IMM(u)))
         return x86_leave(cpu, u);
     X86_NEXT(cpu, u);
 }
@@ -74,7 +77,9 @@ X86_INLINE struct x86_uop *op_sse_xg(struct x86_cpu *cpu, struct x86_uop *u, uns
     if (X86_UNLIKELY(x86_sse_off(cpu)))
         return x86_sse_refuse(cpu, u);
     const void *src = src_gpr(cpu, u, form, size);
-    if (X86_UNLIKELY(!src) || !x86_fp_run(cpu, u, &cpu->v[u->reg], NULL, src, 0))
+    if (X86_UNLIKELY(!src))
+        return x86_simd_miss(cpu, u, form);
+    if (!x86_fp_run(cpu, u, &cpu->v[u->reg], NULL, src, 0))
         return x86_leave(cpu, u);
     X86_NEXT(cpu, u);
 }
@@ -87,8 +92,9 @@ X86_INLINE struct x86_uop *op_vex_xg(struct x86_cpu *cpu, struct x86_uop *u, uns
     if (X86_UNLIKELY(x86_avx_off(cpu)))
         return x86_avx_refuse(cpu, u);
     const void *src = src_gpr(cpu, u, form, size);
-    if (X86_UNLIKELY(!src) ||
-        !x86_fp_run(cpu, u, &cpu->v[u->reg], &cpu->v[X86_VIMM_VVVV(u)], src, 0))
+    if (X86_UNLIKELY(!src))
+        return x86_simd_miss(cpu, u, form);
+    if (!x86_fp_run(cpu, u, &cpu->v[u->reg], &cpu->v[X86_VIMM_VVVV(u)], src, 0))
         return x86_leave(cpu, u);
     X86_NEXT(cpu, u);
 }
@@ -104,7 +110,9 @@ X86_INLINE struct x86_uop *op_g(struct x86_cpu *cpu, struct x86_uop *u, unsigned
     if (X86_UNLIKELY(flags & AVX ? x86_avx_off(cpu) : x86_sse_off(cpu)))
         return flags & AVX ? x86_avx_refuse(cpu, u) : x86_sse_refuse(cpu, u);
     const void *src = x86_simd_src(cpu, u, form, size, 32, 0);
-    if (X86_UNLIKELY(!src) || !run(cpu, u, flags, NULL, NULL, src, 0))
+    if (X86_UNLIKELY(!src))
+        return x86_simd_miss(cpu, u, form);
+    if (!run(cpu, u, flags, NULL, NULL, src, 0))
         return x86_leave(cpu, u);
     cpu->r[u->reg] = cpu->tmp;
     X86_NEXT(cpu, u);
@@ -123,7 +131,7 @@ X86_INLINE struct x86_uop *op_f(struct x86_cpu *cpu, struct x86_uop *u, unsigned
         return flags & AVX ? x86_avx_refuse(cpu, u) : x86_sse_refuse(cpu, u);
     const void *src = x86_simd_src(cpu, u, form, size, width, flags & X86_ALIGNED);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     /* The stub loads its first operand through dst and does not store. */
     if (flags & FP && X86_UNLIKELY((cpu->mxcsr & X86_MXCSR_MASKS) != X86_MXCSR_MASKS)) {
         if (!x86_fp_unmasked(cpu, u, &cpu->v[u->reg], NULL, src, 0))
@@ -150,7 +158,7 @@ X86_INLINE struct x86_uop *op_xmm0(struct x86_cpu *cpu, struct x86_uop *u, unsig
         return x86_sse_refuse(cpu, u);
     const void *src = x86_simd_src(cpu, u, form, size, 16, X86_ALIGNED);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     x86_stubs[u->row](&cpu->v[u->reg], NULL, src, (uintptr_t)&cpu->v[0]);
     X86_NEXT(cpu, u);
 }
@@ -163,7 +171,7 @@ X86_INLINE struct x86_uop *op_is4(struct x86_cpu *cpu, struct x86_uop *u, unsign
         return x86_avx_refuse(cpu, u);
     const void *src = x86_simd_src(cpu, u, form, size, size, 0);
     if (X86_UNLIKELY(!src))
-        return x86_leave(cpu, u);
+        return x86_simd_miss(cpu, u, form);
     unsigned third = X86_VIMM_IMM(u) >> 4 & (x86_in_long64(cpu) ? 15 : 7);
     x86_stubs[u->row](&cpu->v[u->reg], &cpu->v[X86_VIMM_VVVV(u)], src, (uintptr_t)&cpu->v[third]);
     X86_NEXT(cpu, u);
@@ -194,16 +202,12 @@ X86_INLINE struct x86_uop *op_ps2ph(struct x86_cpu *cpu, struct x86_uop *u, unsi
         return x86_avx_refuse(cpu, u);
     union x86_vec *dst = form == X86_FORM_REG ? &cpu->v[u->rm] : &cpu->vtmp[0];
     uint32_t mxcsr = cpu->mxcsr;
-    if (form != X86_FORM_REG) {
-        /* Page faults come before floating-point exceptions (SDM Vol.3A 6.9). */
-        uint64_t lin;
-        if (!x86_simd_lin(cpu, u, form, width / 2, 0, true, &lin) ||
-            !x86_probe_write(cpu, u, lin, width / 2))
-            return x86_leave(cpu, u);
-    }
+    /* Page faults come before floating-point exceptions (SDM Vol.3A 6.9). */
+    if (form != X86_FORM_REG && !x86_simd_probe_write(cpu, u, width / 2))
+        return x86_leave(cpu, u);
     if (!x86_fp_run(cpu, u, dst, NULL, &cpu->v[u->reg], X86_VIMM_IMM(u)))
         return x86_leave(cpu, u);
-    if (form != X86_FORM_REG && !x86_simd_store(cpu, u, form, width / 2, 0, dst)) {
+    if (form != X86_FORM_REG && !x86_simd_store_any(cpu, u, width / 2, 0, dst)) {
         cpu->mxcsr = mxcsr;
         return x86_leave(cpu, u);
     }
