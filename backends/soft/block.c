@@ -253,13 +253,12 @@ static void copy_code(uint8_t dst[16], const uint8_t *src, unsigned n)
 }
 
 /* Decode on the first page until something ends the block. Returns its length in bytes. */
-static unsigned decode_block(struct soft_vcpu *v, struct soft_block *b, const struct x86_fetched *f,
-                             bool *ended)
+static unsigned decode_block(struct soft_vcpu *v, struct soft_block *b, const struct x86_fetched *f)
 {
     unsigned room = 0x1000 - (unsigned)(f->gpa[0] & 0xfff), off = 0;
-    *ended = append(v, b, &f->in, f->decode, 0);
+    bool ended = append(v, b, &f->in, f->decode, 0);
     off = f->in.length;
-    while (!*ended && off < room && b->nuops < SOFT_BLOCK_INSNS + 2) {
+    while (!ended && off < room && b->nuops < SOFT_BLOCK_INSNS + 2) {
         struct x86_insn in;
         uint8_t bytes[16];
         unsigned n = room - off < 16 ? room - off : 16;
@@ -270,18 +269,18 @@ static unsigned decode_block(struct soft_vcpu *v, struct soft_block *b, const st
             x86_decode(bytes, n < 15 ? n : 15, v->cpu.mode, v->cpu.feat, &in);
         if (r == X86_DECODE_MORE)
             break;
-        *ended = append(v, b, &in, r, off);
+        ended = append(v, b, &in, r, off);
         off += in.length;
     }
     return off;
 }
 
-static void finish_block(struct soft_block *b, unsigned bytes, bool ended, uint64_t lin,
+static void finish_block(struct soft_block *b, unsigned bytes, uint64_t lin,
                          const struct x86_fetched *f)
 {
     unsigned insns = b->nuops - 2u;
-    if (!ended)
-        b->u[b->nuops++] = (struct x86_uop){.fn = x86_op_end, .ip = (uint16_t)bytes};
+    /* Also behind an instruction that ends the block: some go on to the next uop when nothing special has happened. */
+    b->u[b->nuops++] = (struct x86_uop){.fn = x86_op_end, .ip = (uint16_t)bytes};
     for (unsigned i = 0; i < insns; i++)
         b->u[2 + i].rem = (uint8_t)(insns - i);
     bool flat = b->mode & X86_MODE_FLAT;
@@ -307,7 +306,6 @@ static void insert(struct soft_cache *c, struct soft_block *b)
 static struct soft_block *build(struct soft_vcpu *v, const struct x86_fetched *f, uint64_t lin)
 {
     struct soft_block *b = reserve(v);
-    bool ended = true;
     unsigned bytes = f->in.length;
 
     *b = (struct soft_block){.host = (uintptr_t)f->host[0],
@@ -316,12 +314,12 @@ static struct soft_block *build(struct soft_vcpu *v, const struct x86_fetched *f
                              .mode = v->cpu.mode,
                              .crosses = f->crosses};
     if (f->crosses)
-        ended = append(v, b, &f->in, f->decode, 0);
+        append(v, b, &f->in, f->decode, 0);
     else
-        bytes = decode_block(v, b, f, &ended);
+        bytes = decode_block(v, b, f);
     if (!bytes)
         return NULL;
-    finish_block(b, bytes, ended, lin, f);
+    finish_block(b, bytes, lin, f);
     insert(&v->cache, b);
     return b;
 }
