@@ -169,7 +169,7 @@ enum x86_result x86_fetch_page(struct x86_cpu *cpu, uint64_t lin, const uint8_t 
                                uint64_t *gpa)
 {
     struct x86_who who = x86_who_runs(cpu);
-    struct x86_spot s;
+    struct x86_spot s = {0};
     enum x86_result r = locate_walk(cpu, lin, X86_ACC_EXEC, &who, &s);
     if (r != X86_OK)
         return r;

@@ -245,7 +245,8 @@ static bool is(const struct row *row, const char *prefix)
 /* Condition codes that the manual defines for a row; CPUs differ in what they do to the others. */
 static unsigned defined_cc(const struct row *row)
 {
-    if (is(row, "FCOMI") || is(row, "FUCOMI") || is(row, "FFREE") || is(row, "FNCLEX"))
+    if (is(row, "FCOMI") || is(row, "FUCOMI") || is(row, "FFREE") || is(row, "FNCLEX") ||
+        is(row, "FCMOV"))
         return 0;
     if (is(row, "FCOM") || is(row, "FUCOM") || is(row, "FICOM") || is(row, "FTST"))
         return X87_C0 | X87_C1 | X87_C2 | X87_C3;
@@ -302,6 +303,8 @@ static void check_row(struct world *w, uint8_t *code, const struct row *row)
         random_case(&n, row);
         if (is(row, "FSTP1")) /* what it does to an empty register is CPU folklore */
             n.before.tag = 0xffff0000u;
+        if (is(row, "FLD_M")) /* CPUs push a denormal that raises #D, the manual says they do not */
+            n.before.cw |= X87_DE;
         uint8_t modrm = (uint8_t)((row->constraint & 7) << 3);
         if (row->constraint & X86_C_MOD_REG) {
             modrm |= 0xc0 | (row->constraint & 0x200 ? row->constraint >> 6 & 7 : rnd() & 7);
