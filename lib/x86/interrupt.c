@@ -381,8 +381,10 @@ static bool host_wants(const struct x86_cpu *cpu, const struct x86_event *ev)
 /* Events that no re-executed instruction would bring back are kept for the next attempt. */
 static void keep(struct x86_cpu *cpu, const struct x86_event *ev)
 {
-    if (ev->kind == X86_EV_INTR || ev->kind == X86_EV_NMI || ev->kind == X86_EV_TRAP || ev->seen)
-        cpu->injected = *ev;
+    if (ev->kind != X86_EV_INTR && ev->kind != X86_EV_NMI && ev->kind != X86_EV_TRAP && !ev->seen)
+        return;
+    cpu->injected = *ev;
+    cpu->injected.retry = true;
 }
 
 static void entered(struct x86_cpu *cpu, const struct x86_event *ev)
@@ -410,10 +412,10 @@ enum x86_result x86_deliver(struct x86_cpu *cpu, const struct x86_event *event)
     if (event == &cpu->injected)
         cpu->injected.valid = false;
     for (unsigned tries = 0;; tries++) {
-        if (X86_UNLIKELY(cpu->exc_exits && host_wants(cpu, &ev))) {
+        if (X86_UNLIKELY(cpu->exc_exits && !first.retry && host_wants(cpu, &ev))) {
             enum x86_result r = cpu->ops->exception(cpu, &ev);
             if (r != X86_OK) {
-                if (tries)
+                if (tries && !(r == X86_AGAIN && cpu->injected.valid))
                     keep(cpu, &first);
                 cpu->leave = r == X86_EXIT ? X86_LEAVE_EXIT : X86_LEAVE_LOOKUP;
                 return r;
