@@ -55,7 +55,7 @@ struct vmlib_boot_params {
     const struct vmlib_boot_module *modules; /**< multiboot and PVH */
     uint32_t module_count;
     uint32_t memory_count;
-    /** Sorted, without overlaps. NULL: one range of RAM, from 0 to the end of the region that starts there. */
+    /** Sorted, without overlaps. NULL: all memory is one region at 0. */
     const struct vmlib_boot_memory *memory;
     vmlib_gpa rsdp;         /**< ACPI root pointer; 0: none */
     vmlib_gpa load_address; /**< #VMLIB_BOOT_FLAT: where the bytes go */

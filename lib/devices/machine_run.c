@@ -1,0 +1,279 @@
+/*
+ * The PC bundle: the run loop of a vCPU, timers, and the end of the machine.
+ *
+ * A run has the next timer as its deadline. A handler that makes a timer earlier ends the run with
+ * VMLIB_STOP; timers that are not a vCPU's own belong to the first vCPU, which another one wakes by
+ * a cancel.
+ */
+#include <stdio.h>
+#include <time.h>
+
+#include "devices/machine.h"
+
+#define CR8_POLL_NS     100000u   /* while CR8 holds an interrupt back */
+#define TIMEOUT_POLL_NS 20000000u /* guest time between two looks at the host's clock */
+
+static uint64_t host_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * VMI_NS + (uint64_t)t.tv_nsec;
+}
+
+const char *vmlib_machine_end_name(uint32_t end)
+{
+    static const char *const names[] = {NULL,      "power-off", "reset", "debug exit", "shutdown",
+                                        "timeout", "stopped",   "exit",  "error"};
+
+    return end < sizeof names / sizeof *names ? names[end] : NULL;
+}
+
+static void cancel_all(struct vmlib_machine *m)
+{
+    unsigned n;
+
+    for (n = 0; n < VMLIB_MAX_VCPUS; n++) {
+        vmlib_vcpu *vcpu = vmi_machine_vcpu(&m->cpu[n]);
+
+        if (vcpu)
+            vmlib_vcpu_cancel(vcpu);
+    }
+}
+
+void vmi_machine_end(struct vmlib_machine *m, uint32_t end, uint32_t value, const char *text)
+{
+    if (atomic_load_explicit(&m->ended, memory_order_relaxed))
+        return;
+    m->result.end = end;
+    m->result.value = value;
+    snprintf(m->result.text, sizeof m->result.text, "%s", text);
+    atomic_store_explicit(&m->ended, true, memory_order_release);
+    cancel_all(m);
+}
+
+int vmlib_machine_stop(vmlib_machine *machine)
+{
+    if (!machine)
+        return VMLIB_E_INVAL; /* no text: signal-safe */
+    atomic_store(&machine->stop, true);
+    cancel_all(machine);
+    return 0;
+}
+
+static uint64_t chips_deadline(const struct vmlib_machine *m)
+{
+    return vmi_min(vmi_min(vmi_pit_deadline(&m->pit), vmi_rtc_deadline(&m->rtc)),
+                   vmi_hpet_deadline(&m->hpet));
+}
+
+uint64_t vmi_machine_deadline(const struct vmlib_machine *m, const struct vmi_machine_cpu *c)
+{
+    uint64_t own = vmi_lapic_deadline(&c->apic);
+
+    return c == &m->cpu[0] ? vmi_min(own, chips_deadline(m)) : own;
+}
+
+int vmi_machine_answer(struct vmlib_machine *m, struct vmi_machine_cpu *c)
+{
+    if (atomic_load_explicit(&m->ended, memory_order_relaxed))
+        return VMLIB_STOP;
+    if (c != &m->cpu[0] &&
+        chips_deadline(m) < atomic_load_explicit(&m->cpu[0].run_until, memory_order_relaxed)) {
+        atomic_store_explicit(&m->cpu[0].run_until, 0, memory_order_relaxed); /* once is enough */
+        vmlib_vcpu_cancel(vmi_machine_vcpu(&m->cpu[0]));
+    }
+    if (vmi_machine_deadline(m, c) < atomic_load_explicit(&c->run_until, memory_order_relaxed))
+        return VMLIB_STOP;
+    return VMLIB_HANDLED;
+}
+
+static void tick(struct vmlib_machine *m, struct vmi_machine_cpu *c, uint64_t now)
+{
+    vmi_lapic_tick(&c->apic, now);
+    if (c != &m->cpu[0])
+        return;
+    vmi_pit_tick(&m->pit, now);
+    if (now >= vmi_rtc_deadline(&m->rtc))
+        vmi_rtc_tick(&m->rtc, now);
+    vmi_hpet_tick(&m->hpet, now);
+}
+
+/* Before a run: due timers, and how long the run may take. false: the machine has ended. */
+static bool prepare(struct vmlib_machine *m, struct vmi_machine_cpu *c, struct vmlib_run_args *args)
+{
+    uint64_t now, until, limit = VMI_NEVER;
+
+    vmi_machine_lock(m);
+    if (atomic_load(&m->stop))
+        vmi_machine_end(m, VMLIB_MACHINE_STOPPED, 0, "stopped by the host");
+    if (m->timeout_at) {
+        if (host_now() >= m->timeout_at)
+            vmi_machine_end(m, VMLIB_MACHINE_TIMEOUT, 0, "timeout");
+        limit = TIMEOUT_POLL_NS;
+    }
+    now = vmi_machine_now(m);
+    tick(m, c, now);
+    if (c->tpr_blocked) {
+        c->tpr_blocked = false;
+        limit = vmi_min(limit, CR8_POLL_NS);
+        c->intr = false; /* tell the vCPU again */
+        vmlib_vcpu_set_intr(vmi_machine_vcpu(c), 0);
+        vmi_machine_update_intr(m, c);
+    }
+    until = vmi_min(vmi_machine_deadline(m, c), vmi_later(now, limit));
+    atomic_store_explicit(&c->run_until, until, memory_order_relaxed);
+    args->deadline_ns = until == VMI_NEVER ? 0 : until > now ? until - now : 1;
+    vmi_machine_unlock(m);
+    return !atomic_load(&m->ended);
+}
+
+/* A record that no handler took and that the machine can answer. */
+static int complete(vmlib_vcpu *vcpu, const struct vmlib_exit *e)
+{
+    static const uint8_t ones[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    uint32_t regs[4];
+
+    if (!(e->flags & VMLIB_EXIT_F_PENDING))
+        return 0;
+    switch (e->reason) {
+    case VMLIB_EXIT_PIO:
+        return vmlib_vcpu_complete(vcpu, ones, e->u.pio.width);
+    case VMLIB_EXIT_MMIO:
+        return vmlib_vcpu_complete(vcpu, ones, e->u.mmio.width);
+    case VMLIB_EXIT_CPUID:
+        regs[0] = e->u.cpuid.eax;
+        regs[1] = e->u.cpuid.ebx;
+        regs[2] = e->u.cpuid.ecx;
+        regs[3] = e->u.cpuid.edx;
+        return vmlib_vcpu_complete(vcpu, regs, sizeof regs);
+    case VMLIB_EXIT_HYPERCALL: /* #UD: there is no hypervisor interface */
+        return vmlib_vcpu_complete_fault(vcpu, 6, 0);
+    default: /* MSR */
+        return vmlib_vcpu_complete_fault(vcpu, 13, 0);
+    }
+}
+
+/* End with the exit itself. */
+static void end_exit(struct vmlib_machine *m, const struct vmlib_exit *e)
+{
+    const char *name = vmlib_exit_name(e->reason);
+    char text[sizeof m->result.text];
+
+    if (e->reason == VMLIB_EXIT_MEMORY_FAULT)
+        snprintf(text, sizeof text, "memory fault at gpa %#llx, access %u",
+                 (unsigned long long)e->u.memory_fault.gpa, e->u.memory_fault.access);
+    else if (e->reason == VMLIB_EXIT_INTERNAL)
+        snprintf(text, sizeof text, "internal: %.63s", e->u.internal.text);
+    else if (e->reason == VMLIB_EXIT_MMIO)
+        snprintf(text, sizeof text, "mmio: %s of %u bytes at gpa %#llx",
+                 e->u.mmio.write ? "write" : "read", e->u.mmio.width,
+                 (unsigned long long)e->u.mmio.gpa);
+    else if (e->reason == VMLIB_EXIT_PIO)
+        snprintf(text, sizeof text, "pio: %s of %u bytes at port %#x",
+                 e->u.pio.write ? "write" : "read", e->u.pio.width, e->u.pio.port);
+    else
+        snprintf(text, sizeof text, "exit: %s", name ? name : "unknown");
+    vmi_machine_end(m, VMLIB_MACHINE_EXIT, 0, text);
+}
+
+/* What a run returned with. Lock held. */
+static int serve(struct vmlib_machine *m, vmlib_vcpu *vcpu, const struct vmlib_exit *e)
+{
+    bool unclaimed = m->config.flags & VMLIB_MACHINE_UNCLAIMED_EXITS;
+
+    switch (e->reason) {
+    case VMLIB_EXIT_SHUTDOWN:
+        vmi_machine_end(m, VMLIB_MACHINE_SHUTDOWN, 0, "triple fault");
+        return 0;
+    case VMLIB_EXIT_PIO:
+    case VMLIB_EXIT_MMIO:
+    case VMLIB_EXIT_HYPERCALL:
+    case VMLIB_EXIT_MSR:
+        if (!unclaimed)
+            return complete(vcpu, e);
+        break;
+    case VMLIB_EXIT_CPUID:
+        return complete(vcpu, e);
+    case VMLIB_EXIT_MEMORY_FAULT:
+    case VMLIB_EXIT_INTERNAL:
+    case VMLIB_EXIT_DEBUG:
+    case VMLIB_EXIT_EXCEPTION:
+        break;
+    default: /* deadline, stopped, cancelled, halted, interrupt window, budget: go on */
+        return 0;
+    }
+    end_exit(m, e);
+    return 0;
+}
+
+static void account(struct vmlib_machine *m, struct vmi_machine_cpu *c, vmlib_vcpu *vcpu,
+                    const struct vmlib_exit *e, int error)
+{
+    bool before;
+
+    vmi_machine_lock(m);
+    atomic_store_explicit(&c->run_until, 0, memory_order_relaxed);
+    before = atomic_load(&m->ended);
+    if (!error) {
+        vmi_count(&m->exits[e->reason & 31]);
+        atomic_fetch_add_explicit(&m->instructions, e->instructions, memory_order_relaxed);
+        error = serve(m, vcpu, e);
+    }
+    if (error) {
+        vmi_machine_end(m, VMLIB_MACHINE_ERROR, 0, vmlib_last_error());
+        if (!before)
+            m->result.error = error;
+    }
+    if (atomic_load(&m->ended) &&
+        !m->result.size) { /* the first vCPU that comes back after the end */
+        m->result.size = sizeof m->result;
+        m->result.vcpu = c->apic.index;
+        m->result.exit_reason = e->reason;
+        m->result.rip = e->rip;
+    }
+    vmi_machine_unlock(m);
+}
+
+static void give_result(struct vmlib_machine *m, struct vmlib_machine_result *result)
+{
+    vmi_machine_lock(m);
+    *result = m->result;
+    result->size = sizeof *result;
+    vmi_machine_unlock(m);
+}
+
+int vmlib_machine_run_vcpu(vmlib_machine *machine, vmlib_vcpu *vcpu,
+                           struct vmlib_machine_result *result)
+{
+    struct vmlib_machine *m = machine;
+    struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
+    struct vmlib_exit exit = VMLIB_EXIT_INIT;
+    struct vmi_machine_cpu *c;
+    int error;
+
+    if (!m || !vcpu || !result)
+        return vmi_dev_error(VMLIB_E_INVAL, "%s is NULL",
+                             !m      ? "machine"
+                             : !vcpu ? "vcpu"
+                                     : "result");
+    if (result->size != sizeof *result)
+        return vmi_dev_error(VMLIB_E_INVAL,
+                             "result: size is not that of struct vmlib_machine_result");
+    if (vmlib_vcpu_index(vcpu) >= VMLIB_MAX_VCPUS ||
+        vmi_machine_vcpu(&m->cpu[vmlib_vcpu_index(vcpu)]) != vcpu)
+        return vmi_dev_error(VMLIB_E_INVAL, "vcpu: not one of this machine");
+    c = &m->cpu[vmlib_vcpu_index(vcpu)];
+    vmi_machine_lock(m);
+    if (m->config.timeout_ns && !m->timeout_at)
+        m->timeout_at = vmi_later(host_now(), m->config.timeout_ns);
+    vmi_machine_unlock(m);
+    args.flags = VMLIB_RUN_WAIT_IN_HLT;
+    while (prepare(m, c, &args)) {
+        exit.size = sizeof exit;
+        error = vmlib_vcpu_run(vcpu, &args, &exit);
+        account(m, c, vcpu, &exit, error);
+    }
+    give_result(m, result);
+    return 0;
+}
