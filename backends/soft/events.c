@@ -7,6 +7,7 @@ enum vmi_verdict soft_dispatch(struct soft_vcpu *v)
 {
     bool in_block = v->in_block;
     soft_sync_rip(v);
+    x86_fp_sync(&v->cpu);
     v->in_block = false; /* a handler sees and changes rip itself */
     soft_outside(v);
     enum vmi_verdict verdict = vmi_exit_dispatch(v->owner);

@@ -11,6 +11,7 @@ static void execute(struct soft_vcpu *v, struct soft_block *b)
     cpu->cur = NULL;
     v->in_block = true;
     x86_run_uops(cpu, &b->u[1]);
+    x86_fp_sync(cpu);
     v->in_block = false;
     cpu->rip_set = cpu->resync = false;
 }

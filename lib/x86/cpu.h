@@ -201,7 +201,9 @@ struct x86_cpu {
     /* --- vector and x87 state --- */
     union x86_vec v[16];
     union x86_vec vtmp[4]; /* operands and results of vector instructions on their way */
-    uint32_t mxcsr;
+    uint32_t mxcsr; /* while fp_live, flags may be in the host's MXCSR only: x86_fp_sync() */
+    uint32_t host_mxcsr;
+    bool fp_live;
     struct x86_fpu fpu;
 
     /* --- events --- */

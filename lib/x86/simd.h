@@ -53,18 +53,21 @@ struct x86_uop *x86_sse_refuse(struct x86_cpu *cpu, struct x86_uop *u);
 struct x86_uop *x86_avx_refuse(struct x86_cpu *cpu, struct x86_uop *u);
 struct x86_uop *x86_mmx_refuse(struct x86_cpu *cpu, struct x86_uop *u);
 
-/* Does an unmasked exception stop the instruction? Runs the stub under the guest's MXCSR; false:
- * #XM or #UD has been recorded and dst is unchanged. *r: value returned by the stub. */
-bool x86_fp_unmasked(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const void *a,
-                     const void *b, uintptr_t c);
+/* While cpu->fp_live the host runs under the guest's control bits and collects the guest's flags.
+ * Only with all exceptions masked; false: they are not. */
+bool x86_fp_enter(struct x86_cpu *cpu);
+/* The stub under any other guest MXCSR. False: an unmasked exception; #XM or #UD has been recorded,
+ * dst is unchanged. Result in cpu->tmp. */
+bool x86_fp_general(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const void *a, const void *b,
+                    uintptr_t c);
 
 /* Result of the stub (general register, flags) in cpu->tmp. */
 X86_INLINE bool x86_fp_run(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const void *a,
                            const void *b, uintptr_t c)
 {
-    if (X86_UNLIKELY((cpu->mxcsr & X86_MXCSR_MASKS) != X86_MXCSR_MASKS))
-        return x86_fp_unmasked(cpu, u, dst, a, b, c);
-    cpu->tmp = x86_host_fp(x86_stubs[u->row], dst, a, b, c, &cpu->mxcsr);
+    if (X86_UNLIKELY(!cpu->fp_live) && !x86_fp_enter(cpu))
+        return x86_fp_general(cpu, u, dst, a, b, c);
+    cpu->tmp = x86_stubs[u->row](dst, a, b, c);
     return true;
 }
 

@@ -1,5 +1,6 @@
 /* What keeps vector instructions from running, SIMD floating-point exceptions, MXCSR. */
 #include "x86/simd.h"
+#include "x86/sys.h"
 
 /* SDM Vol.3A table 13-1: #UD for EM or no OSFXSR comes before #NM. */
 struct x86_uop *x86_sse_refuse(struct x86_cpu *cpu, struct x86_uop *u)
@@ -90,8 +91,8 @@ static bool has_denormal(const struct x86_row *r, const union x86_vec *v)
     return false;
 }
 
-bool x86_fp_unmasked(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const void *a,
-                     const void *b, uintptr_t c)
+static bool fp_unmasked(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const void *a,
+                        const void *b, uintptr_t c)
 {
     union x86_vec *result = &cpu->vtmp[3];
     uint32_t mxcsr = (cpu->mxcsr | X86_MXCSR_MASKS) & ~X86_MXCSR_FLAGS;
@@ -116,5 +117,14 @@ bool x86_fp_unmasked(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const vo
     if (dst)
         memcpy(dst, result, sizeof(*result));
     cpu->tmp = value;
+    return true;
+}
+
+bool x86_fp_general(struct x86_cpu *cpu, struct x86_uop *u, void *dst, const void *a, const void *b,
+                    uintptr_t c)
+{
+    if ((cpu->mxcsr & X86_MXCSR_MASKS) != X86_MXCSR_MASKS)
+        return fp_unmasked(cpu, u, dst, a, b, c);
+    cpu->tmp = x86_host_fp(x86_stubs[u->row], dst, a, b, c, &cpu->mxcsr);
     return true;
 }

@@ -6,6 +6,7 @@
  * vector (g general register, f flags) and the size of the memory operand (a: it must be aligned).
  */
 #include "x86/simd.h"
+#include "x86/sys.h"
 
 #define FP 2u /* under the guest's MXCSR; beside X86_ALIGNED */
 
@@ -133,12 +134,8 @@ X86_INLINE struct x86_uop *op_f(struct x86_cpu *cpu, struct x86_uop *u, unsigned
     if (X86_UNLIKELY(!src))
         return x86_simd_miss(cpu, u, form);
     /* The stub loads its first operand through dst and does not store. */
-    if (flags & FP && X86_UNLIKELY((cpu->mxcsr & X86_MXCSR_MASKS) != X86_MXCSR_MASKS)) {
-        if (!x86_fp_unmasked(cpu, u, &cpu->v[u->reg], NULL, src, 0))
-            return x86_leave(cpu, u);
-    } else {
-        run(cpu, u, flags, &cpu->v[u->reg], NULL, src, 0);
-    }
+    if (!run(cpu, u, flags, &cpu->v[u->reg], NULL, src, 0))
+        return x86_leave(cpu, u);
     cpu->cc = (x86_cc)cpu->tmp;
     X86_NEXT(cpu, u);
 }
@@ -201,11 +198,12 @@ X86_INLINE struct x86_uop *op_ps2ph(struct x86_cpu *cpu, struct x86_uop *u, unsi
     if (X86_UNLIKELY(x86_avx_off(cpu)))
         return x86_avx_refuse(cpu, u);
     union x86_vec *dst = form == X86_FORM_REG ? &cpu->v[u->rm] : &cpu->vtmp[0];
+    x86_fp_sync(cpu); /* the store may fail: the flags must be here to be put back */
     uint32_t mxcsr = cpu->mxcsr;
     /* Page faults come before floating-point exceptions (SDM Vol.3A 6.9). */
     if (form != X86_FORM_REG && !x86_simd_probe_write(cpu, u, width / 2))
         return x86_leave(cpu, u);
-    if (!x86_fp_run(cpu, u, dst, NULL, &cpu->v[u->reg], X86_VIMM_IMM(u)))
+    if (!x86_fp_general(cpu, u, dst, NULL, &cpu->v[u->reg], X86_VIMM_IMM(u)))
         return x86_leave(cpu, u);
     if (form != X86_FORM_REG && !x86_simd_store_any(cpu, u, width / 2, 0, dst)) {
         cpu->mxcsr = mxcsr;

@@ -9,6 +9,7 @@
 #include "x86/rows_columns.h"
 #include "x86/simd.h"
 #include "x86/simd_kinds.h"
+#include "x86/sys.h"
 
 /* clang-format off */
 __asm__(
@@ -235,22 +236,31 @@ uint64_t x86_host_fp(x86_stub *stub, void *dst, const void *a, const void *b, ui
                      uint32_t *mxcsr)
 {
     uint32_t host, after;
-    uint64_t r;
     __asm__ volatile("stmxcsr %0" : "=m"(host));
-    if (((host ^ *mxcsr) & 0xffffu & ~X86_MXCSR_FLAGS) || (host & X86_MXCSR_FLAGS & ~*mxcsr)) {
-        __asm__ volatile("ldmxcsr %0" ::"m"(*mxcsr));
-        r = stub(dst, a, b, c);
-        __asm__ volatile("stmxcsr %0" : "=m"(after));
-        *mxcsr = after & X86_MXCSR_VALID;
-        __asm__ volatile("ldmxcsr %0" ::"m"(host));
-        return r;
-    }
-    /* The host runs under the same control bits and has no flag that the guest has not. */
-    r = stub(dst, a, b, c);
+    __asm__ volatile("ldmxcsr %0" ::"m"(*mxcsr));
+    uint64_t r = stub(dst, a, b, c);
     __asm__ volatile("stmxcsr %0" : "=m"(after));
-    if (after != host) {
-        *mxcsr |= after & X86_MXCSR_FLAGS;
-        __asm__ volatile("ldmxcsr %0" ::"m"(host));
-    }
+    *mxcsr = after & X86_MXCSR_VALID;
+    __asm__ volatile("ldmxcsr %0" ::"m"(host));
     return r;
+}
+
+bool x86_fp_enter(struct x86_cpu *cpu)
+{
+    uint32_t guest = cpu->mxcsr & ~X86_MXCSR_FLAGS;
+    if ((guest & X86_MXCSR_MASKS) != X86_MXCSR_MASKS)
+        return false;
+    __asm__ volatile("stmxcsr %0" : "=m"(cpu->host_mxcsr));
+    __asm__ volatile("ldmxcsr %0" ::"m"(guest));
+    cpu->fp_live = true;
+    return true;
+}
+
+void x86_fp_sync_slow(struct x86_cpu *cpu)
+{
+    uint32_t now;
+    __asm__ volatile("stmxcsr %0" : "=m"(now));
+    cpu->mxcsr |= now & X86_MXCSR_FLAGS;
+    __asm__ volatile("ldmxcsr %0" ::"m"(cpu->host_mxcsr));
+    cpu->fp_live = false;
 }

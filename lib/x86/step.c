@@ -26,6 +26,7 @@ void x86_step(struct x86_cpu *cpu)
     cpu->jc = NULL;
     cpu->left -= 1;
     x86_run_uops(cpu, u);
+    x86_fp_sync(cpu);
     cpu->link = link;
     cpu->jc = jc;
 }

@@ -88,6 +88,16 @@ void x86_bp_io(struct x86_cpu *cpu, uint16_t port, unsigned size);
  * next instruction. Does not look at pending events. */
 void x86_step(struct x86_cpu *cpu);
 
+/* --- simd_stubs_*.c --- Vector floating point runs with the guest's MXCSR in the host's register, where the flags
+ * stay (reading it costs more than the operation). To be called when x86_run_uops() has returned, and before code of
+ * the host program runs: brings cpu->mxcsr up to date and puts the host's value back. */
+void x86_fp_sync_slow(struct x86_cpu *cpu);
+static inline void x86_fp_sync(struct x86_cpu *cpu)
+{
+    if (cpu->fp_live)
+        x86_fp_sync_slow(cpu);
+}
+
 /* FPU/XSAVE images for the API (xsave.c): standard format, XCR0-enabled components */
 void x86_fxsave_image(const struct x86_cpu *cpu, uint8_t img[512]);
 void x86_fxrstor_image(struct x86_cpu *cpu, const uint8_t img[512]);

@@ -215,6 +215,7 @@ static struct x86_uop *exec_fxsave(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint8_t area[LEGACY_SIZE];
     uint64_t lin;
+    x86_fp_sync(cpu);
     if (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS))
         return x86_raise(cpu, u, X86_NM);
     if (!area_lin(cpu, u, LEGACY_SIZE, 16, true, &lin))
@@ -235,6 +236,7 @@ static struct x86_uop *exec_fxrstor(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint8_t area[LEGACY_SIZE];
     uint64_t lin;
+    x86_fp_sync(cpu);
     if (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS))
         return x86_raise(cpu, u, X86_NM);
     if (!area_lin(cpu, u, LEGACY_SIZE, 16, false, &lin) ||
@@ -304,6 +306,7 @@ static unsigned area_size(uint64_t set)
 /* XSAVE: all requested components; XSAVEOPT: those in use (SDM Vol.1 13.7, 13.9). */
 static struct x86_uop *save_standard(struct x86_cpu *cpu, struct x86_uop *u, bool optimised)
 {
+    x86_fp_sync(cpu);
     uint8_t area[AREA_SIZE], bv[8];
     uint64_t lin, set = requested(cpu), use = in_use(cpu);
     if (xsave_off(cpu))
@@ -334,6 +337,7 @@ static struct x86_uop *exec_xsaveopt(struct x86_cpu *cpu, struct x86_uop *u)
  * that both write the same; XSAVES is privileged. */
 static struct x86_uop *save_compact(struct x86_cpu *cpu, struct x86_uop *u, bool supervisor)
 {
+    x86_fp_sync(cpu);
     uint8_t area[AREA_SIZE], header[16];
     uint64_t lin, set = requested(cpu), use = in_use(cpu) & set;
     if (xsave_off(cpu))
@@ -401,6 +405,7 @@ static void restore(struct x86_cpu *cpu, const uint8_t *area, uint64_t set, uint
 
 static struct x86_uop *xrstor(struct x86_cpu *cpu, struct x86_uop *u, bool supervisor)
 {
+    x86_fp_sync(cpu);
     uint8_t area[AREA_SIZE];
     uint64_t lin, set = requested(cpu);
     if (xsave_off(cpu))
@@ -446,6 +451,7 @@ static struct x86_uop *exec_xrstors(struct x86_cpu *cpu, struct x86_uop *u)
 static struct x86_uop *load_mxcsr(struct x86_cpu *cpu, struct x86_uop *u, bool off,
                                   struct x86_uop *(*refuse)(struct x86_cpu *, struct x86_uop *))
 {
+    x86_fp_sync(cpu);
     uint64_t lin;
     uint32_t v;
     if (off)
@@ -460,6 +466,7 @@ static struct x86_uop *load_mxcsr(struct x86_cpu *cpu, struct x86_uop *u, bool o
 static struct x86_uop *store_mxcsr(struct x86_cpu *cpu, struct x86_uop *u, bool off,
                                    struct x86_uop *(*refuse)(struct x86_cpu *, struct x86_uop *))
 {
+    x86_fp_sync(cpu);
     uint64_t lin;
     if (off)
         return refuse(cpu, u);

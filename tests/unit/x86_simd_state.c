@@ -1,6 +1,10 @@
 /* Vector instructions where state and faults matter: availability, alignment, page splits, devices,
  * unmasked exceptions, gathers that restart, FXSAVE and XSAVE. */
+#include <fenv.h>
+
 #include "x86_simd_world.h"
+
+#include "x86/handlers.h"
 
 #define ADDPD_X0_X1     0x66, 0x0f, 0x58, 0xc1
 #define MOVAPS_X0_RSI   0x0f, 0x28, 0x06
@@ -296,6 +300,39 @@ static void mxcsr(void **state)
     assert_int_equal(v, 0x1fa5);
 }
 
+/* Between instructions of a block the flags stay in the host's register. */
+static void flags_accumulate(void **state)
+{
+    (void)state;
+    NEEDS(SSE2);
+    struct x86_cpu *cpu = &w->cpu;
+    static const uint8_t divsd[] = {0xf2, 0x0f, 0x5e, 0xc1}, movaps[] = {0x0f, 0x28, 0xd0};
+    static const uint8_t divpd[] = {0x66, 0x0f, 0x5e, 0xcb};
+    static const struct {
+        const uint8_t *code;
+        unsigned size;
+    } block[] = {{divsd, 4}, {movaps, 3}, {divpd, 4}};
+    struct x86_uop u[4];
+    for (unsigned i = 0; i < 3; i++) {
+        struct x86_insn in;
+        assert_int_equal(x86_decode(block[i].code, block[i].size, cpu->mode, cpu->feat, &in),
+                         X86_DECODE_OK);
+        x86_lower(cpu, &in, 0, &u[i]);
+    }
+    u[3] = (struct x86_uop){.fn = x86_op_end};
+    cpu->mxcsr = X86_MXCSR_INITIAL | 0x6000; /* toward zero */
+    set_q(0, ONE, 0);
+    set_q(1, THREE, ONE);
+    set_q(3, 0, ONE);
+    feclearexcept(FE_ALL_EXCEPT);
+    x86_run_uops(cpu, u);
+    x86_fp_sync(cpu);
+    assert_int_equal(cpu->mxcsr, X86_MXCSR_INITIAL | 0x6000 | PE | ZE);
+    assert_true(cpu->v[2].q[0] == UINT64_C(0x3fd5555555555555));
+    assert_int_equal(fetestexcept(FE_ALL_EXCEPT), 0);
+    assert_int_equal(fegetround(), FE_TONEAREST);
+}
+
 /* --- gather --- */
 static void gather_restarts(void **state)
 {
@@ -548,7 +585,7 @@ int main(void)
         T(availability), T(encodings),           T(alignment),       T(page_splits),
         T(devices),      T(unmasked_exceptions), T(exact_underflow), T(comparison_faults),
         T(mxcsr),        T(gather_restarts),     T(masked_moves),    T(fxsave),
-        T(xsave),        T(xrstor_faults),       T(mmx_state),
+        T(xsave),        T(xrstor_faults),       T(mmx_state),       T(flags_accumulate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

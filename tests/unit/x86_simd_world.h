@@ -3,6 +3,7 @@
 #define X86_SIMD_WORLD_H
 
 #include <setjmp.h>
+
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
