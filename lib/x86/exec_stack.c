@@ -116,9 +116,12 @@ static struct x86_uop *pusha(struct x86_cpu *cpu, struct x86_uop *u)
     unsigned size = x86_uop_bytes(u);
     uint64_t sp = cpu->r[X86_RSP];
     uint64_t low = (sp - 8 * size) & x86_sp_mask(cpu), lin;
-    /* Rights of the far end first: then only devices can still interrupt us, and those replay. */
-    if (!x86_seg_lin(cpu, X86_SS, low, size, true, &lin) || !x86_probe_write(cpu, u, lin, size))
-        return x86_leave(cpu, u);
+    /* Rights of both ends first: then only devices can still interrupt us, and those replay. */
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t end = i ? low : (sp - size) & x86_sp_mask(cpu);
+        if (!x86_seg_lin(cpu, X86_SS, end, size, true, &lin) || !x86_probe_write(cpu, u, lin, size))
+            return x86_leave(cpu, u);
+    }
     for (unsigned i = 0; i < 8; i++) {
         sp -= size;
         if (!x86_stack_st(cpu, u, sp, cpu->r[i], size))

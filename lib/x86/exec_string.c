@@ -208,6 +208,9 @@ static uint64_t movs_bulk(struct x86_cpu *cpu, struct x86_uop *u, unsigned size,
     if (dst > src && dst - src < n)
         n = dst - src; /* later elements read what earlier ones wrote */
     uint64_t elements = n / size < count ? n / size : count;
+    if (!elements) /* not even the unused half of an address register may change before one succeeds
+                    */
+        return 0;
     raw_copy(dst, src, elements * size);
     advance(cpu, X86_RSI, (int64_t)(elements * size), mask);
     advance(cpu, X86_RDI, (int64_t)(elements * size), mask);
@@ -222,6 +225,8 @@ static uint64_t stos_bulk(struct x86_cpu *cpu, struct x86_uop *u, unsigned size,
     if (!dst)
         return 0;
     uint64_t elements = n / size < count ? n / size : count;
+    if (!elements)
+        return 0;
     /* Repeat the element over 8 bytes, so that all sizes are one loop. */
     if (size < 8)
         v = (v & (UINT64_MAX >> (64 - 8 * size))) * (UINT64_MAX / (UINT64_MAX >> (64 - 8 * size)));

@@ -76,7 +76,8 @@ x86_handler *const x86_t_XCHG_90[4] = {NULL, xchg_90_16, xchg_90_32, xchg_90_64}
 X86_FOR_SIZES(XADD_SIZE, _)
 x86_handler *const x86_t_XADD[12] = X86_TABLE_FORMS(xadd_);
 
-/* --- CMPXCHG: memory is written in either case (SDM Vol.2A) --- */
+/* --- CMPXCHG: memory is written in either case (SDM Vol.2A). A register is not: its upper half stays when 32 bits
+ * differ. --- */
 
 #define CMPXCHG_SIZE(bits, _)                                                                      \
     X86_INLINE uint##bits##_t cmpxchg_calc_##bits(struct x86_cpu *cpu, const struct x86_uop *u,    \
@@ -93,7 +94,18 @@ x86_handler *const x86_t_XADD[12] = X86_TABLE_FORMS(xadd_);
         if (X86_GET##bits(cpu, X86_RAX) != old)                                                    \
             X86_PUT##bits(cpu, X86_RAX, old);                                                      \
     }                                                                                              \
-    X86_RMW_REG(cmpxchg_##bits, bits, cmpxchg_calc_##bits, cmpxchg_done_##bits)                    \
+    static struct x86_uop *cmpxchg_##bits##_reg(struct x86_cpu *cpu, struct x86_uop *u)            \
+    {                                                                                              \
+        uint##bits##_t old = X86_GET##bits(cpu, u->rm), a = X86_GET##bits(cpu, X86_RAX);           \
+        x86_cc cc = cpu->cc;                                                                       \
+        uint##bits##_t new = cmpxchg_calc_##bits(cpu, u, old, &cc);                                \
+        cpu->cc = cc;                                                                              \
+        if (a == old)                                                                              \
+            X86_PUT##bits(cpu, u->rm, new);                                                        \
+        else                                                                                       \
+            X86_PUT##bits(cpu, X86_RAX, old);                                                      \
+        X86_NEXT(cpu, u);                                                                          \
+    }                                                                                              \
     X86_RMWS(cmpxchg_##bits, bits, cmpxchg_calc_##bits, cmpxchg_done_##bits)
 X86_FOR_SIZES(CMPXCHG_SIZE, _)
 x86_handler *const x86_t_CMPXCHG[12] = X86_TABLE_FORMS(cmpxchg_);

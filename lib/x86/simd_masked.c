@@ -44,6 +44,19 @@ X86_SIMD_TABLE(x86_t_vex_stri, op_string, false, true)
 X86_SIMD_TABLE(x86_t_vex_strm, op_string, true, true)
 
 /* --- elements --- */
+/* Masked moves and gathers never raise #AC (SDM Vol.2C VMASKMOV, VGATHERDPS). Returns the flag for
+ * ac_back(). */
+static uint32_t ac_off(struct x86_cpu *cpu)
+{
+    uint32_t ac = cpu->eflags & X86_FL_AC;
+    cpu->eflags &= ~X86_FL_AC;
+    return ac;
+}
+static void ac_back(struct x86_cpu *cpu, uint32_t ac)
+{
+    cpu->eflags |= ac;
+}
+
 /* Linear address of the element at this offset, truncated to the address size. */
 static bool element_lin(struct x86_cpu *cpu, struct x86_uop *u, uint64_t off, unsigned size,
                         bool write, uint64_t *lin)
@@ -95,13 +108,16 @@ static struct x86_uop *mask_load(struct x86_cpu *cpu, struct x86_uop *u, unsigne
         return x86_avx_refuse(cpu, u);
     uint64_t off = x86_ea_offset(cpu, u), lin;
     memset(t, 0, sizeof(*t));
-    for (unsigned i = 0; i < n; i++) {
-        if (!selected(mask, i, size))
-            continue;
-        if (!element_lin(cpu, u, off + i * size, size, false, &lin) ||
-            !(size == 4 ? x86_ld32(cpu, u, lin, &t->d[i]) : x86_ld64(cpu, u, lin, &t->q[i])))
-            return x86_leave(cpu, u);
+    uint32_t ac = ac_off(cpu);
+    bool ok = true;
+    for (unsigned i = 0; ok && i < n; i++) {
+        if (selected(mask, i, size))
+            ok = element_lin(cpu, u, off + i * size, size, false, &lin) &&
+                 (size == 4 ? x86_ld32(cpu, u, lin, &t->d[i]) : x86_ld64(cpu, u, lin, &t->q[i]));
     }
+    ac_back(cpu, ac);
+    if (!ok)
+        return x86_leave(cpu, u);
     cpu->v[u->reg] = *t;
     X86_NEXT_IO(cpu, u);
 }
@@ -111,8 +127,11 @@ static struct x86_uop *mask_store(struct x86_cpu *cpu, struct x86_uop *u, unsign
     unsigned n = (X86_VIMM_L(u) ? 32 : 16) / size;
     if (X86_UNLIKELY(x86_avx_off(cpu)))
         return x86_avx_refuse(cpu, u);
-    if (!store_selected(cpu, u, x86_ea_offset(cpu, u), size, n, &cpu->v[X86_VIMM_VVVV(u)],
-                        &cpu->v[u->reg]))
+    uint32_t ac = ac_off(cpu);
+    bool ok = store_selected(cpu, u, x86_ea_offset(cpu, u), size, n, &cpu->v[X86_VIMM_VVVV(u)],
+                             &cpu->v[u->reg]);
+    ac_back(cpu, ac);
+    if (!ok)
         return x86_leave(cpu, u);
     X86_NEXT_IO(cpu, u);
 }
@@ -175,6 +194,7 @@ static struct x86_uop *gather(struct x86_cpu *cpu, struct x86_uop *u, unsigned i
     uint64_t base = cpu->r[u->base] + (uint64_t)(int64_t)u->disp, lin;
     *dst = cpu->v[u->reg];
     *mask = cpu->v[vmask];
+    uint32_t ac = ac_off(cpu);
     for (i = 0; i < n; i++) {
         if (selected(mask, i, size)) {
             uint64_t at = isize == 4 ? (uint64_t)(int64_t)(int32_t)idx->d[i] : idx->q[i];
@@ -185,6 +205,7 @@ static struct x86_uop *gather(struct x86_cpu *cpu, struct x86_uop *u, unsigned i
         }
         memset(&mask->b[i * size], 0, size);
     }
+    ac_back(cpu, ac);
     if (i == n) { /* complete: all of the mask is clear, and what lies above the result */
         memset(mask, 0, sizeof(*mask));
         memset(&dst->b[n * size], 0, 32 - n * size);

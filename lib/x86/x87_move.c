@@ -121,6 +121,20 @@ static bool write_result(struct x86_cpu *cpu, struct x86_uop *u, const uint8_t *
                         : x86_st16(cpu, u, lin, (uint16_t)v);
 }
 
+/* Nothing is stored, but the destination's faults come first: the exception itself waits for the
+ * next instruction. */
+static bool probe_result(struct x86_cpu *cpu, struct x86_uop *u, unsigned bytes)
+{
+    uint64_t lin;
+    return x86_ea_seg(cpu, u, bytes, true, &lin) && x86_probe_write(cpu, u, lin, bytes);
+}
+
+static bool put_result(struct x86_cpu *cpu, struct x86_uop *u, bool store, const uint8_t *buf,
+                       unsigned bytes)
+{
+    return store ? write_result(cpu, u, buf, bytes) : probe_result(cpu, u, bytes);
+}
+
 /* FST, FIST, FISTTP, FBSTP: convert, write, only then touch status and stack. */
 X87_WORKER store(struct x86_cpu *cpu, struct x86_uop *u, const struct store *k)
 {
@@ -128,7 +142,7 @@ X87_WORKER store(struct x86_cpu *cpu, struct x86_uop *u, const struct store *k)
         return false;
     uint8_t buf[16];
     if (X86_UNLIKELY(x87_empty(cpu, 0))) {
-        if (cpu->fpu.cw & X87_IE && !write_result(cpu, u, k->empty, k->bytes))
+        if (!put_result(cpu, u, cpu->fpu.cw & X87_IE, k->empty, k->bytes))
             return false;
         x87_track(cpu, u);
         if (x87_stack_fault(cpu, false) && k->pop)
@@ -137,7 +151,7 @@ X87_WORKER store(struct x86_cpu *cpu, struct x86_uop *u, const struct store *k)
     }
     uint16_t sw = k->fn(x87_st(cpu, 0), buf, x87_env(cpu));
     unsigned stop = sw & ~cpu->fpu.cw & (k->real ? X87_BEFORE | X87_OE | X87_UE : X87_BEFORE);
-    if (!stop && !write_result(cpu, u, buf, k->bytes))
+    if (!put_result(cpu, u, !stop, buf, k->bytes))
         return false;
     x87_track(cpu, u);
     x87_status(cpu, sw, 0);
@@ -156,7 +170,7 @@ X87_WORKER fstp80(struct x86_cpu *cpu, struct x86_uop *u)
     uint8_t buf[10];
     memcpy(buf, &v->mant, 8);
     memcpy(buf + 8, &v->se, 2);
-    if (!stop && !write_result(cpu, u, buf, sizeof(buf)))
+    if (!put_result(cpu, u, !stop, buf, sizeof(buf)))
         return false;
     x87_track(cpu, u);
     if (empty)
