@@ -41,7 +41,8 @@ static const struct paging_mode modes[] = {
 #define PSC_LEAF       UINT64_C(1) /* table is the memory itself: a large page */
 #define PSC_DIRTY      X86_PTE_D
 #define PSC_GLOBAL     X86_PTE_G
-#define PSC_BITS_SHIFT 16 /* page_bits of a leaf */
+#define PSC_BITS_SHIFT 16                  /* page_bits of a leaf */
+#define PSC_SUSPECT    (UINT64_C(1) << 32) /* its last walk ended in a fault */
 
 /* One entry on the way. */
 struct step {
@@ -253,19 +254,21 @@ static uint64_t psc_tag(const struct x86_cpu *cpu, uint64_t lin)
     return (lin >> 21) | cpu->tlb_gen << 52;
 }
 
+static uint64_t leaf_entry(const struct x86_psc_entry *c, unsigned mode, uint64_t lin)
+{
+    if (mode == MODE_32)
+        return __atomic_load_n((const uint32_t *)(const void *)c->host + (lin >> 12 & 0x3ff),
+                               __ATOMIC_RELAXED);
+    return __atomic_load_n((const uint64_t *)(const void *)c->host + (lin >> 12 & 0x1ff),
+                           __ATOMIC_RELAXED);
+}
+
 /* The case that matters after a change of CR3: a last-level entry in memory that needs no marking.
  * False: look closer. */
-static bool read_leaf(struct x86_cpu *cpu, const struct x86_psc_entry *c, uint64_t lin,
+static bool take_leaf(const struct x86_cpu *cpu, unsigned m, uint64_t e, uint64_t lin,
                       enum x86_access acc, const struct x86_who *who, struct x86_walk *w)
 {
-    unsigned m = paging_mode(cpu);
-    uint64_t marks = X86_PTE_P | X86_PTE_A | (acc == X86_ACC_WRITE ? X86_PTE_D : 0), e;
-    if (m == MODE_32)
-        e = __atomic_load_n((const uint32_t *)(const void *)c->host + (lin >> 12 & 0x3ff),
-                            __ATOMIC_RELAXED);
-    else
-        e = __atomic_load_n((const uint64_t *)(const void *)c->host + (lin >> 12 & 0x1ff),
-                            __ATOMIC_RELAXED);
+    uint64_t marks = X86_PTE_P | X86_PTE_A | (acc == X86_ACC_WRITE ? X86_PTE_D : 0);
     if ((e & marks) != marks || e & reserved_bits(cpu, m))
         return false;
     w->rights &= e ^ X86_PTE_NX;
@@ -278,7 +281,7 @@ static bool read_leaf(struct x86_cpu *cpu, const struct x86_psc_entry *c, uint64
 static enum x86_result walk_cached(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
                                    const struct x86_who *who, struct x86_walk *w)
 {
-    const struct x86_psc_entry *c = psc_slot(cpu, lin);
+    struct x86_psc_entry *c = psc_slot(cpu, lin);
     if (c->tag != psc_tag(cpu, lin))
         return X86_AGAIN;
     w->rights = c->rights & X86_RIGHTS_ALL;
@@ -289,36 +292,46 @@ static enum x86_result walk_cached(struct x86_cpu *cpu, uint64_t lin, enum x86_a
         w->page_bits = (uint8_t)(c->rights >> PSC_BITS_SHIFT);
         return x86_rights_allow(cpu, w->rights, acc, who) ? X86_OK : X86_AGAIN;
     }
-    if (X86_LIKELY(read_leaf(cpu, c, lin, acc, who, w)))
+    unsigned m = paging_mode(cpu);
+    uint64_t e = leaf_entry(c, m, lin);
+    if (!(e & X86_PTE_P)) {
+        /* A demand fault. Should the table be out of date, the same access asks the root next time:
+         * a fault too many is allowed where the guest did not invalidate. */
+        bool again = c->rights & PSC_SUSPECT;
+        c->rights |= PSC_SUSPECT;
+        return again ? X86_AGAIN : X86_EXC;
+    }
+    if (X86_LIKELY(take_leaf(cpu, m, e, lin, acc, who, w)))
         return X86_OK;
     w->rights = c->rights & X86_RIGHTS_ALL;
     struct path path;
-    enum x86_result r = descend(cpu, lin, c->table, modes[paging_mode(cpu)].nlevels - 1u, &path, w);
+    enum x86_result r = descend(cpu, lin, c->table, modes[m].nlevels - 1u, &path, w);
     if (r == X86_OK)
         r = check_and_mark(cpu, lin, acc, who, true, &path, w);
     return r == X86_EXC ? X86_AGAIN : r;
 }
 
-static void remember(struct x86_cpu *cpu, uint64_t lin, const struct path *path,
-                     const struct x86_walk *w)
+static void remember_table(struct x86_cpu *cpu, uint64_t lin, const struct path *path)
 {
     const struct step *leaf = &path->step[path->n - 1];
-    uint64_t rights = X86_RIGHTS_ALL, table;
-    const uint8_t *host = NULL;
-    if (w->page_bits == 12) {
-        if (path->n < 2)
-            return;
-        for (unsigned i = 0; i + 1 < path->n; i++)
-            rights &= path->step[i].value ^ X86_PTE_NX;
-        table = leaf->addr & ~X86_PAGE_MASK;
-        host = leaf->host - (leaf->addr & X86_PAGE_MASK);
-    } else {
-        table = w->gpa & ~UINT64_C(0x1fffff);
-        rights = w->rights & X86_RIGHTS_ALL;
-        rights |= PSC_LEAF | (leaf->value & (PSC_DIRTY | PSC_GLOBAL)) |
-                  (uint64_t)w->page_bits << PSC_BITS_SHIFT;
+    uint64_t rights = X86_RIGHTS_ALL;
+    for (unsigned i = 0; i + 1 < path->n; i++) {
+        rights &= path->step[i].value ^ X86_PTE_NX;
+        if (!(path->step[i].value & X86_PTE_A))
+            return; /* only what has been used may be kept: SDM Vol.3A 4.10.3.1 */
     }
-    *psc_slot(cpu, lin) = (struct x86_psc_entry){psc_tag(cpu, lin), table, rights, host};
+    *psc_slot(cpu, lin) = (struct x86_psc_entry){psc_tag(cpu, lin), leaf->addr & ~X86_PAGE_MASK,
+                                                 rights, leaf->host - (leaf->addr & X86_PAGE_MASK)};
+}
+
+static void remember_large(struct x86_cpu *cpu, uint64_t lin, const struct path *path,
+                           const struct x86_walk *w)
+{
+    uint64_t rights = PSC_LEAF | (w->rights & X86_RIGHTS_ALL) |
+                      (path->step[path->n - 1].value & (PSC_DIRTY | PSC_GLOBAL)) |
+                      (uint64_t)w->page_bits << PSC_BITS_SHIFT;
+    *psc_slot(cpu, lin) =
+        (struct x86_psc_entry){psc_tag(cpu, lin), w->gpa & ~UINT64_C(0x1fffff), rights, NULL};
 }
 
 static enum x86_result walk_full(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
@@ -339,8 +352,12 @@ static enum x86_result walk_full(struct x86_cpu *cpu, uint64_t lin, enum x86_acc
     enum x86_result r = descend(cpu, lin, root, 0, &path, w);
     if (r == X86_OK)
         r = check_and_mark(cpu, lin, acc, who, set_ad, &path, w);
-    if (r == X86_OK && set_ad && !w->uncached)
-        remember(cpu, lin, &path, w);
+    if (!set_ad || w->uncached || r == X86_AGAIN || r == X86_EXIT)
+        return r;
+    if (r == X86_OK && w->page_bits > 12)
+        remember_large(cpu, lin, &path, w);
+    else if (path.n == modes[paging_mode(cpu)].nlevels) /* even if the page itself is not there */
+        remember_table(cpu, lin, &path);
     return r;
 }
 
