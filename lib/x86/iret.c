@@ -209,7 +209,8 @@ static enum x86_result iret_protected(struct x86_cpu *cpu, unsigned size)
     bool long64 = x86_in_long64(cpu);
 
     x86_stk_current(cpu, &s);
-    enum x86_result r = x86_stk_peek(cpu, &s, v, 3, size);
+    bool all = size == 8 && X86_LIKELY(x86_stk_peek_fast(cpu, &s, v, 5));
+    enum x86_result r = all ? X86_OK : x86_stk_peek(cpu, &s, v, 3, size);
     if (r != X86_OK)
         return r;
     if (v[2] & X86_FL_VM && size == 4 && cpu->cpl == 0 && !cpu->long_mode)
@@ -219,17 +220,15 @@ static enum x86_result iret_protected(struct x86_cpu *cpu, unsigned size)
     r = check_cs(cpu, &t);
     if (r != X86_OK)
         return r;
+    x86_stk_move(&s, 3 * (uint64_t)size);
+    t.sp = s.sp;
     t.pops_ss = long64 || (t.cs & 3) > cpu->cpl;
     if (t.pops_ss) {
-        x86_stk_move(&s, 3 * (uint64_t)size);
-        r = x86_stk_peek(cpu, &s, v + 3, 2, size);
+        r = all ? X86_OK : x86_stk_peek(cpu, &s, v + 3, 2, size);
         if (r != X86_OK)
             return r;
         t.sp = v[3];
         t.ss = (uint16_t)v[4];
-    } else {
-        x86_stk_move(&s, 3 * (uint64_t)size);
-        t.sp = s.sp;
     }
     r = check_target(cpu, &t);
     if (r != X86_OK)

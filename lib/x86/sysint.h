@@ -140,6 +140,8 @@ enum x86_result x86_stk_push(struct x86_cpu *cpu, struct x86_stk *s, const uint6
 /* Load without moving: n values from the top upwards. */
 enum x86_result x86_stk_peek(struct x86_cpu *cpu, struct x86_stk *s, uint64_t *v, unsigned n,
                              unsigned size);
+/* 64-bit values that lie in one page which the TLB holds; false: ask x86_stk_peek(). */
+bool x86_stk_peek_fast(struct x86_cpu *cpu, const struct x86_stk *s, uint64_t *v, unsigned n);
 static inline void x86_stk_move(struct x86_stk *s, uint64_t bytes)
 {
     s->sp = (s->sp & ~s->mask) | ((s->sp + bytes) & s->mask);

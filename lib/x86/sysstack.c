@@ -173,6 +173,19 @@ enum x86_result x86_stk_push(struct x86_cpu *cpu, struct x86_stk *s, const uint6
     return X86_OK;
 }
 
+bool x86_stk_peek_fast(struct x86_cpu *cpu, const struct x86_stk *s, uint64_t *v, unsigned n)
+{
+    if (s->check || (s->sp ^ (s->sp + 8 * n - 1)) & ~X86_PAGE_MASK)
+        return false;
+    struct x86_tlb_entry *e = slot(cpu, s, s->sp);
+    if (e->rd != ((s->sp & ~X86_PAGE_MASK) | cpu->tlb_gen))
+        return false;
+    uintptr_t p = e->addend + (uintptr_t)s->sp;
+    for (unsigned i = 0; i < n; i++)
+        v[i] = x86_raw_ld64(p + 8 * i);
+    return true;
+}
+
 enum x86_result x86_stk_peek(struct x86_cpu *cpu, struct x86_stk *s, uint64_t *v, unsigned n,
                              unsigned size)
 {
