@@ -139,16 +139,21 @@ static bool step(struct soft_vcpu *v)
     if (done)
         return go;
     uint8_t shadow = cpu->shadow;
+    uint32_t rf = cpu->eflags & X86_FL_RF;
     cpu->shadow = 0;
+    cpu->eflags &= ~X86_FL_RF; /* before the instruction, which may be the IRET that sets it */
+    cpu->no_trap = false;
     execute_one(v);
     bool retired = (uint64_t)cpu->left != left;
     if (retired) {
-        cpu->eflags &= ~X86_FL_RF;
         v->skip_exec_bp = false;
-        if (tf)
+        if (tf && !cpu->no_trap)
             cpu->pending_dr6 |= 1u << 14; /* BS */
     } else if (cpu->leave == X86_LEAVE_EXIT) {
         cpu->shadow = shadow; /* it will be executed again */
+        cpu->eflags |= rf;
+    } else if (cpu->leave == X86_LEAVE_LOOKUP) {
+        cpu->eflags |= X86_FL_RF; /* between iterations of a string instruction */
     }
     go = after(v);
     if (go && v->owner->run_flags & VMLIB_RUN_SINGLE_STEP)

@@ -35,6 +35,7 @@ static struct x86_uop *exec_syscall(struct x86_cpu *cpu, struct x86_uop *u)
     x86_set_flags(cpu, fl & ~((uint32_t)cpu->msr.fmask | X86_FL_RF));
     put_code_stack(cpu, cs, (uint16_t)(cs + 8), true);
     cpu->rip = cpu->msr.lstar;
+    cpu->no_trap = !(cpu->eflags & X86_FL_TF);
     x86_enter_long64(cpu, 0);
     return x86_leave_to(cpu, u);
 }

@@ -392,6 +392,7 @@ static void entered(struct x86_cpu *cpu, const struct x86_event *ev)
     cpu->shadow = 0;
     cpu->halted = false;
     cpu->mwait = false;
+    cpu->no_trap = true;
     if (ev->kind == X86_EV_NMI)
         cpu->nmi_blocked = true;
     cpu->leave = X86_LEAVE_LOOKUP;
