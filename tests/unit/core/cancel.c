@@ -137,21 +137,33 @@ struct race {
     unsigned long others;
 };
 
-/* One request at a time: the next is made when the last has been answered. A lost request hangs the
- * test, a double answer makes the counts differ. */
+/*
+ * Requests come in bursts; after each burst the canceller waits until the last one has been
+ * answered. A lost request hangs the test, an answer without a request makes the counts differ.
+ */
 static void *canceller(void *arg)
 {
     struct race *r = arg;
-    for (unsigned long i = 0; i < r->rounds; i++) {
-        atomic_store(&r->asked, i + 1);
-        vmlib_vcpu_cancel(r->vcpu);
-        for (unsigned spins = 0; atomic_load(&r->answered) <= i; spins++) {
+    uint32_t random = 1;
+    unsigned long sent = 0;
+    while (sent < r->rounds) {
+        random = random * 1664525 + 1013904223;
+        unsigned burst = 1 + (random >> 26);
+        unsigned long before = 0;
+        for (unsigned i = 0; i < burst; i++) {
+            before = atomic_load(&r->answered);
+            atomic_store(&r->asked, ++sent);
+            vmlib_vcpu_cancel(r->vcpu);
+        }
+        for (unsigned spins = 0; atomic_load(&r->answered) <= before; spins++) {
             if (spins > 100) {
                 sched_yield();
             }
         }
     }
     atomic_store(&r->done, 1);
+    atomic_store(&r->asked, sent + 1);
+    vmlib_vcpu_cancel(r->vcpu); /* the vCPU may be running again */
     return NULL;
 }
 
@@ -163,7 +175,7 @@ static void race(struct race *r, uint64_t budget)
     args.flags = r->flags;
     args.budget = budget;
     assert_int_equal(pthread_create(&thread, NULL, canceller, r), 0);
-    while (atomic_load(&r->answered) < r->rounds) {
+    do {
         OK(vmlib_vcpu_run(r->vcpu, &args, &e));
         if (e.reason == VMLIB_EXIT_CANCELLED) {
             unsigned long answered = atomic_fetch_add(&r->answered, 1) + 1;
@@ -171,17 +183,19 @@ static void race(struct race *r, uint64_t budget)
         } else {
             r->others++;
         }
-    }
+    } while (!atomic_load(&r->done));
     pthread_join(thread, NULL);
+    /* The last request may have come between two runs: at most one is left. */
     args.flags = 0;
     args.budget = 1;
-    OK(vmlib_vcpu_run(r->vcpu, &args, &e)); /* nothing is left over */
+    OK(vmlib_vcpu_run(r->vcpu, &args, &e));
+    OK(vmlib_vcpu_run(r->vcpu, &args, &e));
     assert_int_not_equal(e.reason, VMLIB_EXIT_CANCELLED);
 }
 
 static void stress_busy_guest(void **state)
 {
-    struct race r = {.vcpu = ((struct world *)*state)->vcpu, .rounds = scaled(600000)};
+    struct race r = {.vcpu = ((struct world *)*state)->vcpu, .rounds = scaled(400000)};
     push_action(r.vcpu, VMLIB_MOCK_SPIN, 0);
     race(&r, 0);
     assert_int_equal(r.others, 0);
@@ -189,7 +203,7 @@ static void stress_busy_guest(void **state)
 
 static void stress_short_runs(void **state)
 {
-    struct race r = {.vcpu = ((struct world *)*state)->vcpu, .rounds = scaled(300000)};
+    struct race r = {.vcpu = ((struct world *)*state)->vcpu, .rounds = scaled(400000)};
     push_action(r.vcpu, VMLIB_MOCK_SPIN, 0);
     race(&r, 3); /* the run often ends for its budget at the same moment */
 }
@@ -197,7 +211,7 @@ static void stress_short_runs(void **state)
 static void stress_halted(void **state)
 {
     struct race r = {.vcpu = ((struct world *)*state)->vcpu,
-                     .rounds = scaled(100000),
+                     .rounds = scaled(200000),
                      .flags = VMLIB_RUN_WAIT_IN_HLT};
     race(&r, 0);
     assert_int_equal(r.others, 0);
@@ -215,7 +229,7 @@ static void *numbered_canceller(void *arg)
 
 static void stress_numbered(void **state)
 {
-    struct race r = {.vcpu = ((struct world *)*state)->vcpu, .rounds = scaled(200000)};
+    struct race r = {.vcpu = ((struct world *)*state)->vcpu, .rounds = scaled(20000)};
     struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
     struct vmlib_exit e = VMLIB_EXIT_INIT;
     pthread_t thread;
