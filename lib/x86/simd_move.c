@@ -262,7 +262,7 @@ X86_INLINE v16b logic_cmpeqb(v16b a, v16b b)
             return refuse(cpu, u, flags);                                                       \
         const v16b *src = x86_simd_src(cpu, u, form, size, size, flags & X86_ALIGNED);          \
         if (X86_UNLIKELY(!src))                                                                 \
-            return x86_leave(cpu, u);                                                           \
+            return x86_simd_miss(cpu, u, form);                                                 \
         v16b *dst = (v16b *)&cpu->v[u->reg];                                                    \
         const v16b *a = flags & AVX ? (const v16b *)&cpu->v[X86_VIMM_VVVV(u)] : dst;            \
         v16b lo = logic_##name(a[0], src[0]);                                                   \

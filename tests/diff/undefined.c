@@ -120,6 +120,9 @@ static bool vendor_differs(const struct diff_case *c)
     /* PREFETCHW with a register: a NOP with ModRM, as all of 0F 0D; AMD processors raise #UD */
     if (row->map == X86_M0F && row->opcode == 0x0d && !c->insn.mem)
         return true;
+    /* MOVSXD with 16-bit operands reads 16 bits; AMD processors read 32 */
+    if (diff_listed(row->name, "movsxd") && c->insn.size == 1 && c->insn.mem)
+        return true;
     /* MXCSR bit 17 exists on AMD processors */
     if (diff_listed(row->name, "ldmxcsr vldmxcsr") && diff_peek32(c, diff_operand(c)) & 0x20000)
         return true;
