@@ -292,6 +292,14 @@ void vmi_lapic_reset(struct vmi_lapic *l)
     l->tsc_deadline = 0;
 }
 
+void vmi_lapic_virtual_wire(struct vmi_lapic *l)
+{
+    l->svr |= SVR_ENABLE;
+    l->lvt[VMI_LVT_LINT0] = VMI_APIC_EXTINT << 8;
+    l->lvt[VMI_LVT_LINT1] = VMI_APIC_NMI << 8;
+    l->ops->changed(l->opaque, l);
+}
+
 void vmi_lapic_init(struct vmi_lapic *l, const struct vmi_lapic_ops *ops, void *opaque,
                     uint32_t index, uint32_t khz)
 {

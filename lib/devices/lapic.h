@@ -72,6 +72,10 @@ void vmi_lapic_init(struct vmi_lapic *l, const struct vmi_lapic_ops *ops, void *
 /* INIT: everything but the APIC base (SDM Vol.3A 10.4.7.3). */
 void vmi_lapic_reset(struct vmi_lapic *l);
 
+/* As firmware leaves the boot processor's: enabled, LINT0 takes the 8259, LINT1 is NMI
+ * (MultiProcessor Specification 3.6.2). */
+void vmi_lapic_virtual_wire(struct vmi_lapic *l);
+
 /* Registers by number: xAPIC offset / 16 = x2APIC MSR - 800. false: there is no such register. */
 bool vmi_lapic_read(struct vmi_lapic *l, unsigned reg, uint64_t now, uint64_t *value);
 bool vmi_lapic_write(struct vmi_lapic *l, unsigned reg, uint64_t now, uint64_t value);

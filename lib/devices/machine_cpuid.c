@@ -111,6 +111,9 @@ static void adapt(struct model *m, uint32_t id, uint32_t cpus, uint32_t khz)
     l = find(m, 0x80000007u, 0);
     if (l)
         l->edx |= 1u << 8; /* so does the time-stamp counter */
+    l = find(m, 0x40000010u, 0);
+    if (l)
+        l->ebx = khz; /* of the APIC timer */
     l = find(m, 0, 0);
     if (l && l->eax < 0x15)
         l->eax = 0x15;

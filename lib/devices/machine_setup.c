@@ -332,5 +332,7 @@ int vmlib_machine_boot(vmlib_machine *machine, const struct vmlib_boot_params *p
         p.rsdp = VMI_TABLES_GPA;
     error = vmlib_boot_load(m->vm, vmi_machine_vcpu(&m->cpu[0]), &p, result);
     m->booted = !error;
+    if (!error)
+        vmi_lapic_virtual_wire(&m->cpu[0].apic);
     return error;
 }
