@@ -1,0 +1,22 @@
+#!/bin/sh
+# The ABI against the stored baseline. `tests/abi/abi.sh rebase` with SHARED set stores a new one (in a release build
+# with -g: a stripped library hides changes of structs).
+set -eu
+here=tests/abi
+baseline=$here/baseline.abi
+if ! command -v abidw >/dev/null || ! command -v abidiff >/dev/null; then
+    echo "SKIP: abidw and abidiff (package abigail-tools) are not installed"
+    exit 77
+fi
+if [ -n "${SANITIZE:-}" ] || [ "${BUILD_TYPE:-Release}" != Release ]; then
+    echo "SKIP: the baseline is that of the release build"
+    exit 77
+fi
+if [ "${1:-}" = rebase ]; then
+    abidw --headers-dir include --drop-private-types --no-show-locs --no-corpus-path --no-comp-dir-path \
+        --out-file "$baseline" "$SHARED"
+    sed -i "s|$PWD/||g" "$baseline" # the same on every machine
+    exit 0
+fi
+# Fails on any difference but added functions; growth of a struct at its end needs a line in suppressions.
+abidiff --no-added-syms --headers-dir2 include --suppressions "$here/suppressions" "$baseline" "$SHARED"
