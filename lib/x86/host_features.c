@@ -26,6 +26,11 @@ static const struct bit bits[] = {
     {7, 2, 9, true, X86_FEAT_VAES},    {7, 2, 10, true, X86_FEAT_VPCLMUL},
 };
 
+static void set(uint64_t feat[4], unsigned feature)
+{
+    feat[feature >> 6] |= UINT64_C(1) << (feature & 63);
+}
+
 static bool os_saves_ymm(unsigned ecx1)
 {
     uint32_t eax, edx;
@@ -48,8 +53,13 @@ void x86_host_features(uint64_t feat[4])
         const struct bit *b = &bits[i];
         const unsigned *leaf = b->leaf == 1 ? leaf1 : leaf7;
         if (leaf[b->reg] >> b->bit & 1 && (ymm || !b->avx))
-            feat[b->feature >> 6] |= UINT64_C(1) << (b->feature & 63);
+            set(feat, b->feature);
     }
+    /* State images are made in C wherever there is vector state to save. */
+    static const uint8_t images[] = {X86_FEAT_FXSR,   X86_FEAT_XSAVE,  X86_FEAT_XSAVEOPT,
+                                     X86_FEAT_XSAVEC, X86_FEAT_XSAVES, X86_FEAT_XGETBV1};
+    for (unsigned i = 0; i < sizeof(images); i++)
+        set(feat, images[i]);
 }
 #else
 void x86_host_features(uint64_t feat[4])
