@@ -114,11 +114,14 @@ static const uint8_t portable[] = {
 
 /* What needs the host's own unit: offered only where the host has it. */
 static const uint8_t vector[] = {
-    X86_FEAT_FPU,  X86_FEAT_MMX,   X86_FEAT_FXSR,     X86_FEAT_SSE,    X86_FEAT_SSE2,
-    X86_FEAT_SSE3, X86_FEAT_SSSE3, X86_FEAT_SSE41,    X86_FEAT_SSE42,  X86_FEAT_AVX,
-    X86_FEAT_AVX2, X86_FEAT_FMA,   X86_FEAT_F16C,     X86_FEAT_AES,    X86_FEAT_PCLMUL,
-    X86_FEAT_SHA,  X86_FEAT_XSAVE, X86_FEAT_XSAVEOPT, X86_FEAT_XSAVEC, X86_FEAT_XGETBV1,
+    X86_FEAT_FPU,   X86_FEAT_MMX,   X86_FEAT_SSE,   X86_FEAT_SSE2,   X86_FEAT_SSE3,
+    X86_FEAT_SSSE3, X86_FEAT_SSE41, X86_FEAT_SSE42, X86_FEAT_AVX,    X86_FEAT_AVX2,
+    X86_FEAT_FMA,   X86_FEAT_F16C,  X86_FEAT_AES,   X86_FEAT_PCLMUL, X86_FEAT_SHA,
 };
+
+/* State images, of no use without the state. */
+static const uint8_t images[] = {X86_FEAT_FXSR, X86_FEAT_XSAVE, X86_FEAT_XSAVEOPT, X86_FEAT_XSAVEC,
+                                 X86_FEAT_XGETBV1};
 
 static void set_feature(uint64_t *feat, unsigned f)
 {
@@ -218,6 +221,8 @@ static void choose_features(const uint64_t *host, uint64_t feat[4])
     for (unsigned i = 0; host && i < sizeof vector; i++)
         if (has(host, vector[i]))
             set_feature(feat, vector[i]);
+    for (unsigned i = 0; has(feat, X86_FEAT_SSE2) && i < sizeof images; i++)
+        set_feature(feat, images[i]);
 }
 
 void x86_cpuid_default(const struct x86_cpuid_config *cfg, struct x86_cpuid_table *t)
