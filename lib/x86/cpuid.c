@@ -109,8 +109,7 @@ static const uint8_t portable[] = {
     X86_FEAT_1G,           X86_FEAT_VME,        X86_FEAT_DE,      X86_FEAT_TSC,
     X86_FEAT_TSC_DEADLINE, X86_FEAT_TSC_ADJUST, X86_FEAT_MSR,     X86_FEAT_MTRR,
     X86_FEAT_PAT,          X86_FEAT_MCA,        X86_FEAT_APIC,    X86_FEAT_X2APIC,
-    X86_FEAT_ERMS,         X86_FEAT_FSRM,       X86_FEAT_FXSR,    X86_FEAT_XSAVE,
-    X86_FEAT_XSAVEOPT,     X86_FEAT_XSAVEC,     X86_FEAT_XGETBV1,
+    X86_FEAT_ERMS,         X86_FEAT_FSRM,
 };
 
 /* What needs the host's own unit: offered only where the host has it. */
