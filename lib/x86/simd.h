@@ -48,10 +48,19 @@ X86_INLINE bool x86_mmx_off(const struct x86_cpu *cpu)
 {
     return (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS)) || (cpu->fpu.sw & 0x80); /* ES: pending #MF */
 }
-/* Raise what keeps it from running. */
-struct x86_uop *x86_sse_refuse(struct x86_cpu *cpu, struct x86_uop *u);
-struct x86_uop *x86_avx_refuse(struct x86_cpu *cpu, struct x86_uop *u);
-struct x86_uop *x86_mmx_refuse(struct x86_cpu *cpu, struct x86_uop *u);
+
+/*
+ * How the common part of a handler ends. Handlers proper are made by X86_SIMD_TABLE; the common
+ * parts are inlined into them, so that this is no branch at run time.
+ */
+enum x86_simd_end {
+    X86_SIMD_DONE,
+    X86_SIMD_LEAVE,  /* a fault has been recorded, or the host must act */
+    X86_SIMD_AGAIN,  /* in the segment form, see below */
+    X86_SIMD_REFUSE, /* the state of the CPU does not allow the instruction */
+};
+struct x86_uop *x86_simd_again(struct x86_cpu *cpu, struct x86_uop *u);
+struct x86_uop *x86_simd_refuse(struct x86_cpu *cpu, struct x86_uop *u); /* raise #UD, #NM, #MF */
 
 /* While cpu->fp_live the host runs under the guest's control bits and collects the guest's flags.
  * Only with all exceptions masked; false: they are not. */
@@ -98,10 +107,9 @@ bool x86_simd_store_any(struct x86_cpu *cpu, struct x86_uop *u, unsigned size, u
                         const void *from);
 /* Can this much be written to the memory operand? False: leave. */
 bool x86_simd_probe_write(struct x86_cpu *cpu, struct x86_uop *u, unsigned size);
-struct x86_uop *x86_simd_again(struct x86_cpu *cpu, struct x86_uop *u);
-X86_INLINE struct x86_uop *x86_simd_miss(struct x86_cpu *cpu, struct x86_uop *u, unsigned form)
+X86_INLINE enum x86_simd_end x86_simd_miss(unsigned form)
 {
-    return form == X86_FORM_FLAT ? x86_simd_again(cpu, u) : x86_leave(cpu, u);
+    return form == X86_FORM_FLAT ? X86_SIMD_AGAIN : X86_SIMD_LEAVE;
 }
 
 /* Source operand of `size` bytes, readable to `width`; narrow ones go through cpu->vtmp. NULL:
@@ -159,21 +167,26 @@ X86_INLINE void x86_vec_clear_upper(union x86_vec *v)
     v->q[3] = 0;
 }
 
-/* A handler table with the three forms made by one inline function op(cpu, u, form, extra...). */
-#define X86_SIMD_TABLE(table, op, ...)                                       \
-    static struct x86_uop *table##_r(struct x86_cpu *cpu, struct x86_uop *u) \
-    {                                                                        \
-        return op(cpu, u, X86_FORM_REG, __VA_ARGS__);                        \
-    }                                                                        \
-    static struct x86_uop *table##_m(struct x86_cpu *cpu, struct x86_uop *u) \
-    {                                                                        \
-        return op(cpu, u, X86_FORM_FLAT, __VA_ARGS__);                       \
-    }                                                                        \
-    static struct x86_uop *table##_s(struct x86_cpu *cpu, struct x86_uop *u) \
-    {                                                                        \
-        return op(cpu, u, X86_FORM_SEG, __VA_ARGS__);                        \
-    }                                                                        \
-    extern x86_handler *const table[3];                                      \
+/* A handler table with the three forms made from one inline function op(cpu, u, form, extra...). */
+#define X86_SIMD_HANDLER(name, call)                                    \
+    static struct x86_uop *name(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                   \
+        switch (call) {                                                 \
+        case X86_SIMD_DONE:                                             \
+            X86_NEXT(cpu, u);                                           \
+        case X86_SIMD_AGAIN:                                            \
+            return x86_simd_again(cpu, u);                              \
+        case X86_SIMD_REFUSE:                                           \
+            return x86_simd_refuse(cpu, u);                             \
+        default:                                                        \
+            return x86_leave(cpu, u);                                   \
+        }                                                               \
+    }
+#define X86_SIMD_TABLE(table, op, ...)                                  \
+    X86_SIMD_HANDLER(table##_r, op(cpu, u, X86_FORM_REG, __VA_ARGS__))  \
+    X86_SIMD_HANDLER(table##_m, op(cpu, u, X86_FORM_FLAT, __VA_ARGS__)) \
+    X86_SIMD_HANDLER(table##_s, op(cpu, u, X86_FORM_SEG, __VA_ARGS__))  \
+    extern x86_handler *const table[3];                                 \
     x86_handler *const table[3] = {table##_r, table##_m, table##_s};
 
 /* Set by MMX instructions but EMMS: all registers in use, TOP 0 (SDM Vol.1 9.5.1). */

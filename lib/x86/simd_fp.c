@@ -3,26 +3,45 @@
 #include "x86/sys.h"
 
 /* SDM Vol.3A table 13-1: #UD for EM or no OSFXSR comes before #NM. */
-struct x86_uop *x86_sse_refuse(struct x86_cpu *cpu, struct x86_uop *u)
+static struct x86_uop *sse_refuse(struct x86_cpu *cpu, struct x86_uop *u)
 {
     bool ud = cpu->cr0 & X86_CR0_EM || !(cpu->cr4 & X86_CR4_OSFXSR);
     return x86_raise(cpu, u, ud ? X86_UD : X86_NM);
 }
 
-struct x86_uop *x86_avx_refuse(struct x86_cpu *cpu, struct x86_uop *u)
+static struct x86_uop *avx_refuse(struct x86_cpu *cpu, struct x86_uop *u)
 {
     bool ud = !(cpu->cr4 & X86_CR4_OSXSAVE) || (~cpu->xcr0 & (X86_XCR0_SSE | X86_XCR0_AVX));
     return x86_raise(cpu, u, ud ? X86_UD : X86_NM);
 }
 
 /* SDM Vol.3A table 12-1, and 12.5 for pending x87 exceptions */
-struct x86_uop *x86_mmx_refuse(struct x86_cpu *cpu, struct x86_uop *u)
+static struct x86_uop *mmx_refuse(struct x86_cpu *cpu, struct x86_uop *u)
 {
     if (cpu->cr0 & X86_CR0_EM)
         return x86_raise(cpu, u, X86_UD);
     if (cpu->cr0 & X86_CR0_TS)
         return x86_raise(cpu, u, X86_NM);
     return x86_raise(cpu, u, X86_MF);
+}
+
+static bool uses(const struct x86_row *r, unsigned first, unsigned last)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        if (r->op[i] >= first && r->op[i] <= last)
+            return true;
+    }
+    return false;
+}
+
+struct x86_uop *x86_simd_refuse(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    const struct x86_row *r = &x86_rows[u->row];
+    if (r->map >= X86_V0F)
+        return avx_refuse(cpu, u);
+    bool mmx = r->feature == X86_FEAT_MMX || uses(r, X86_O_Pq, X86_O_Qd);
+    bool vector = uses(r, X86_O_Vx, X86_O_Lx) || !mmx;
+    return vector && x86_sse_off(cpu) ? sse_refuse(cpu, u) : mmx_refuse(cpu, u);
 }
 
 enum element { NO_ELEMENT, HALF, SINGLE, DOUBLE };

@@ -16,15 +16,15 @@ struct string_regs { /* known to the stub */
 };
 _Static_assert(sizeof(struct string_regs) == 2 * sizeof(union x86_vec), "lives in vtmp[1..2]");
 
-X86_INLINE struct x86_uop *op_string(struct x86_cpu *cpu, struct x86_uop *u, unsigned form,
-                                     bool mask, bool vex)
+X86_INLINE enum x86_simd_end op_string(struct x86_cpu *cpu, struct x86_uop *u, unsigned form,
+                                       bool mask, bool vex)
 {
     struct string_regs *s = (struct string_regs *)(void *)&cpu->vtmp[1];
     if (X86_UNLIKELY(vex ? x86_avx_off(cpu) : x86_sse_off(cpu)))
-        return vex ? x86_avx_refuse(cpu, u) : x86_sse_refuse(cpu, u);
+        return X86_SIMD_REFUSE;
     const void *src = x86_simd_src(cpu, u, form, 16, 16, 0);
     if (X86_UNLIKELY(!src))
-        return x86_simd_miss(cpu, u, form);
+        return x86_simd_miss(form);
     s->rax = cpu->r[X86_RAX];
     s->rdx = cpu->r[X86_RDX];
     cpu->cc = (x86_cc)x86_stubs[u->row](s, &cpu->v[u->reg], src, X86_VIMM_IMM(u));
@@ -36,7 +36,7 @@ X86_INLINE struct x86_uop *op_string(struct x86_cpu *cpu, struct x86_uop *u, uns
     } else {
         cpu->r[X86_RCX] = (uint32_t)s->rcx;
     }
-    X86_NEXT(cpu, u);
+    return X86_SIMD_DONE;
 }
 X86_SIMD_TABLE(x86_t_sse_stri, op_string, false, false)
 X86_SIMD_TABLE(x86_t_sse_strm, op_string, true, false)
@@ -99,32 +99,43 @@ static bool store_selected(struct x86_cpu *cpu, struct x86_uop *u, uint64_t off,
 }
 
 /* --- VMASKMOVPS/PD, VPMASKMOVD/Q --- */
-static struct x86_uop *mask_load(struct x86_cpu *cpu, struct x86_uop *u, unsigned size)
+static __attribute__((noinline)) enum x86_simd_end mask_load(struct x86_cpu *cpu, struct x86_uop *u,
+                                                             unsigned size)
 {
     const union x86_vec *mask = &cpu->v[X86_VIMM_VVVV(u)];
     union x86_vec *t = &cpu->vtmp[1];
     unsigned n = (X86_VIMM_L(u) ? 32 : 16) / size;
-    if (X86_UNLIKELY(x86_avx_off(cpu)))
-        return x86_avx_refuse(cpu, u);
+    if (x86_avx_off(cpu))
+        return X86_SIMD_REFUSE;
     uint64_t off = x86_ea_offset(cpu, u), lin;
     memset(t, 0, sizeof(*t));
+<<<<<<< HEAD
     uint32_t ac = ac_off(cpu);
     bool ok = true;
     for (unsigned i = 0; ok && i < n; i++) {
         if (selected(mask, i, size))
             ok = element_lin(cpu, u, off + i * size, size, false, &lin) &&
                  (size == 4 ? x86_ld32(cpu, u, lin, &t->d[i]) : x86_ld64(cpu, u, lin, &t->q[i]));
+=======
+    for (unsigned i = 0; i < n; i++) {
+        if (!selected(mask, i, size))
+            continue;
+        if (!element_lin(cpu, u, off + i * size, size, false, &lin) ||
+            !(size == 4 ? x86_ld32(cpu, u, lin, &t->d[i]) : x86_ld64(cpu, u, lin, &t->q[i])))
+            return X86_SIMD_LEAVE;
+>>>>>>> a089f4e (Vector handlers: one shape for GCC and clang; a TLB miss of PXOR and friends went nowhere)
     }
     ac_back(cpu, ac);
     if (!ok)
         return x86_leave(cpu, u);
     cpu->v[u->reg] = *t;
-    X86_NEXT_IO(cpu, u);
+    return X86_SIMD_DONE;
 }
 
-static struct x86_uop *mask_store(struct x86_cpu *cpu, struct x86_uop *u, unsigned size)
+static enum x86_simd_end mask_store(struct x86_cpu *cpu, struct x86_uop *u, unsigned size)
 {
     unsigned n = (X86_VIMM_L(u) ? 32 : 16) / size;
+<<<<<<< HEAD
     if (X86_UNLIKELY(x86_avx_off(cpu)))
         return x86_avx_refuse(cpu, u);
     uint32_t ac = ac_off(cpu);
@@ -151,45 +162,54 @@ static struct x86_uop *mask_store4(struct x86_cpu *cpu, struct x86_uop *u)
 static struct x86_uop *mask_store8(struct x86_cpu *cpu, struct x86_uop *u)
 {
     return mask_store(cpu, u, 8);
+=======
+    if (x86_avx_off(cpu))
+        return X86_SIMD_REFUSE;
+    bool ok = store_selected(cpu, u, x86_ea_offset(cpu, u), size, n, &cpu->v[X86_VIMM_VVVV(u)],
+                             &cpu->v[u->reg]);
+    return ok ? X86_SIMD_DONE : X86_SIMD_LEAVE;
+>>>>>>> a089f4e (Vector handlers: one shape for GCC and clang; a TLB miss of PXOR and friends went nowhere)
 }
 
 /* --- MASKMOVDQU, MASKMOVQ: to segment:rDI --- */
-static struct x86_uop *exec_maskmovdqu(struct x86_cpu *cpu, struct x86_uop *u)
+static enum x86_simd_end maskmovdqu(struct x86_cpu *cpu, struct x86_uop *u)
 {
     bool vex = x86_rows[u->row].map == X86_V0F;
-    if (X86_UNLIKELY(vex ? x86_avx_off(cpu) : x86_sse_off(cpu)))
-        return vex ? x86_avx_refuse(cpu, u) : x86_sse_refuse(cpu, u);
-    if (!store_selected(cpu, u, cpu->r[X86_RDI], 1, 16, &cpu->v[u->rm], &cpu->v[u->reg]))
-        return x86_leave(cpu, u);
-    X86_NEXT_IO(cpu, u);
+    if (vex ? x86_avx_off(cpu) : x86_sse_off(cpu))
+        return X86_SIMD_REFUSE;
+    bool ok = store_selected(cpu, u, cpu->r[X86_RDI], 1, 16, &cpu->v[u->rm], &cpu->v[u->reg]);
+    return ok ? X86_SIMD_DONE : X86_SIMD_LEAVE;
 }
 
-static struct x86_uop *exec_maskmovq(struct x86_cpu *cpu, struct x86_uop *u)
+static enum x86_simd_end maskmovq(struct x86_cpu *cpu, struct x86_uop *u)
 {
-    if (X86_UNLIKELY(x86_mmx_off(cpu)))
-        return x86_mmx_refuse(cpu, u);
+    if (x86_mmx_off(cpu))
+        return X86_SIMD_REFUSE;
     cpu->vtmp[0].q[0] = cpu->fpu.st[u->rm & 7].mant;
     cpu->vtmp[1].q[0] = cpu->fpu.st[u->reg & 7].mant;
     if (!store_selected(cpu, u, cpu->r[X86_RDI], 1, 8, &cpu->vtmp[0], &cpu->vtmp[1]))
-        return x86_leave(cpu, u);
+        return X86_SIMD_LEAVE;
     x86_mmx_enter(cpu);
-    X86_NEXT_IO(cpu, u);
+    return X86_SIMD_DONE;
 }
 
 /* --- gathers --- */
 /* A fault keeps what has been loaded. When the host must act first, the instruction starts over and
  * finds the answers to its accesses: then nothing may have changed. */
-static struct x86_uop *gather(struct x86_cpu *cpu, struct x86_uop *u, unsigned isize, unsigned size)
+static __attribute__((noinline)) enum x86_simd_end gather(struct x86_cpu *cpu, struct x86_uop *u,
+                                                          unsigned isize, unsigned size)
 {
     unsigned vmask = X86_VIMM_VVVV(u), bytes = X86_VIMM_L(u) ? 32 : 16;
     unsigned n = bytes / (isize > size ? isize : size), i;
     union x86_vec *dst = &cpu->vtmp[1], *mask = &cpu->vtmp[2];
 
     /* No SIB byte (16-bit addressing has none), or registers that are not distinct */
-    if (u->index >= X86_NOREG || u->reg == u->index || u->reg == vmask || u->index == vmask)
-        return x86_raise(cpu, u, X86_UD);
-    if (X86_UNLIKELY(x86_avx_off(cpu)))
-        return x86_avx_refuse(cpu, u);
+    if (u->index >= X86_NOREG || u->reg == u->index || u->reg == vmask || u->index == vmask) {
+        x86_fault(cpu, X86_UD);
+        return X86_SIMD_LEAVE;
+    }
+    if (x86_avx_off(cpu))
+        return X86_SIMD_REFUSE;
     const union x86_vec *idx = &cpu->v[u->index];
     uint64_t base = cpu->r[u->base] + (uint64_t)(int64_t)u->disp, lin;
     *dst = cpu->v[u->reg];
@@ -210,43 +230,34 @@ static struct x86_uop *gather(struct x86_cpu *cpu, struct x86_uop *u, unsigned i
         memset(mask, 0, sizeof(*mask));
         memset(&dst->b[n * size], 0, 32 - n * size);
     } else if (cpu->leave != X86_LEAVE_EXC) {
-        return x86_leave(cpu, u);
+        return X86_SIMD_LEAVE;
     }
     cpu->v[u->reg] = *dst;
     cpu->v[vmask] = *mask;
-    if (i < n)
-        return x86_leave(cpu, u);
-    X86_NEXT_IO(cpu, u);
+    return i < n ? X86_SIMD_LEAVE : X86_SIMD_DONE;
 }
 
-static struct x86_uop *gather44(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return gather(cpu, u, 4, 4);
-}
-static struct x86_uop *gather48(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return gather(cpu, u, 4, 8);
-}
-static struct x86_uop *gather84(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return gather(cpu, u, 8, 4);
-}
-static struct x86_uop *gather88(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return gather(cpu, u, 8, 8);
-}
-
-#define TABLE(name, fn)                \
-    extern x86_handler *const name[3]; \
-    x86_handler *const name[3] = {fn, fn, fn};
-TABLE(x86_t_vex_maskld4, mask_load4)
-TABLE(x86_t_vex_maskld8, mask_load8)
-TABLE(x86_t_vex_maskst4, mask_store4)
-TABLE(x86_t_vex_maskst8, mask_store8)
-TABLE(x86_t_sse_maskmov, exec_maskmovdqu)
-TABLE(x86_t_vex_maskmovdqu, exec_maskmovdqu)
-TABLE(x86_t_mmx_maskmov, exec_maskmovq)
-TABLE(x86_t_vex_gather44, gather44)
-TABLE(x86_t_vex_gather48, gather48)
-TABLE(x86_t_vex_gather84, gather84)
-TABLE(x86_t_vex_gather88, gather88)
+/* They are not worth a form each. An access may have run code of the host program: X86_NEXT_IO. */
+#define TABLE(name, call)                                                     \
+    static struct x86_uop *name##_any(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                         \
+        enum x86_simd_end end = call;                                         \
+        if (end == X86_SIMD_REFUSE)                                           \
+            return x86_simd_refuse(cpu, u);                                   \
+        if (end != X86_SIMD_DONE)                                             \
+            return x86_leave(cpu, u);                                         \
+        X86_NEXT_IO(cpu, u);                                                  \
+    }                                                                         \
+    extern x86_handler *const name[3];                                        \
+    x86_handler *const name[3] = {name##_any, name##_any, name##_any};
+TABLE(x86_t_vex_maskld4, mask_load(cpu, u, 4))
+TABLE(x86_t_vex_maskld8, mask_load(cpu, u, 8))
+TABLE(x86_t_vex_maskst4, mask_store(cpu, u, 4))
+TABLE(x86_t_vex_maskst8, mask_store(cpu, u, 8))
+TABLE(x86_t_sse_maskmov, maskmovdqu(cpu, u))
+TABLE(x86_t_vex_maskmovdqu, maskmovdqu(cpu, u))
+TABLE(x86_t_mmx_maskmov, maskmovq(cpu, u))
+TABLE(x86_t_vex_gather44, gather(cpu, u, 4, 4))
+TABLE(x86_t_vex_gather48, gather(cpu, u, 4, 8))
+TABLE(x86_t_vex_gather84, gather(cpu, u, 8, 4))
+TABLE(x86_t_vex_gather88, gather(cpu, u, 8, 8))

@@ -448,14 +448,18 @@ static struct x86_uop *exec_xrstors(struct x86_cpu *cpu, struct x86_uop *u)
     return xrstor(cpu, u, true);
 }
 
-static struct x86_uop *load_mxcsr(struct x86_cpu *cpu, struct x86_uop *u, bool off,
-                                  struct x86_uop *(*refuse)(struct x86_cpu *, struct x86_uop *))
+static bool mxcsr_off(const struct x86_cpu *cpu, const struct x86_uop *u)
 {
-    x86_fp_sync(cpu);
+    return x86_rows[u->row].map == X86_V0F ? x86_avx_off(cpu) : x86_sse_off(cpu);
+}
+
+static struct x86_uop *exec_ldmxcsr(struct x86_cpu *cpu, struct x86_uop *u)
+{
     uint64_t lin;
     uint32_t v;
-    if (off)
-        return refuse(cpu, u);
+    x86_fp_sync(cpu);
+    if (mxcsr_off(cpu, u))
+        return x86_simd_refuse(cpu, u);
     if (!x86_seg_lin(cpu, u->seg, offset_of(cpu, u), 4, false, &lin) || !x86_ld32(cpu, u, lin, &v))
         return x86_leave(cpu, u);
     if (v & ~X86_MXCSR_VALID)
@@ -463,33 +467,17 @@ static struct x86_uop *load_mxcsr(struct x86_cpu *cpu, struct x86_uop *u, bool o
     cpu->mxcsr = v;
     return x86_leave_next(cpu, u);
 }
-static struct x86_uop *store_mxcsr(struct x86_cpu *cpu, struct x86_uop *u, bool off,
-                                   struct x86_uop *(*refuse)(struct x86_cpu *, struct x86_uop *))
+
+static struct x86_uop *exec_stmxcsr(struct x86_cpu *cpu, struct x86_uop *u)
 {
-    x86_fp_sync(cpu);
     uint64_t lin;
-    if (off)
-        return refuse(cpu, u);
+    x86_fp_sync(cpu);
+    if (mxcsr_off(cpu, u))
+        return x86_simd_refuse(cpu, u);
     if (!x86_seg_lin(cpu, u->seg, offset_of(cpu, u), 4, true, &lin) ||
         !x86_st32(cpu, u, lin, cpu->mxcsr))
         return x86_leave(cpu, u);
     X86_NEXT(cpu, u);
-}
-static struct x86_uop *exec_ldmxcsr(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return load_mxcsr(cpu, u, x86_sse_off(cpu), x86_sse_refuse);
-}
-static struct x86_uop *exec_stmxcsr(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return store_mxcsr(cpu, u, x86_sse_off(cpu), x86_sse_refuse);
-}
-static struct x86_uop *exec_vldmxcsr(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return load_mxcsr(cpu, u, x86_avx_off(cpu), x86_avx_refuse);
-}
-static struct x86_uop *exec_vstmxcsr(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return store_mxcsr(cpu, u, x86_avx_off(cpu), x86_avx_refuse);
 }
 
 #define TABLE(name, fn)                \
@@ -505,5 +493,5 @@ TABLE(x86_t_xrstor, exec_xrstor)
 TABLE(x86_t_xrstors, exec_xrstors)
 TABLE(x86_t_ldmxcsr, exec_ldmxcsr)
 TABLE(x86_t_stmxcsr, exec_stmxcsr)
-TABLE(x86_t_vldmxcsr, exec_vldmxcsr)
-TABLE(x86_t_vstmxcsr, exec_vstmxcsr)
+TABLE(x86_t_vldmxcsr, exec_ldmxcsr)
+TABLE(x86_t_vstmxcsr, exec_stmxcsr)

@@ -246,6 +246,8 @@ static bool test_row(struct simd_world *w, uint8_t *frame, uint8_t *arena, const
             void (*run)(struct state *);
         } f = {frame};
         struct state before = s;
+        if (rnd() & 1)
+            x86_tlb_flush(&w->cpu);
         s_run(w, code, n);
         f.run(&s);
         /* Intel and AMD agree on all of these, but reciprocals are approximate: same CPU, same
