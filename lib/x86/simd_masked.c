@@ -48,8 +48,9 @@ X86_SIMD_TABLE(x86_t_vex_strm, op_string, true, true)
  * ac_back(). */
 static uint32_t ac_off(struct x86_cpu *cpu)
 {
-    uint32_t ac = cpu->eflags & X86_FL_AC;
-    cpu->eflags &= ~X86_FL_AC;
+    /* below CPL 3 the flag does not check alignment but suspends SMAP */
+    uint32_t ac = cpu->cpl == 3 ? cpu->eflags & X86_FL_AC : 0;
+    cpu->eflags &= ~ac;
     return ac;
 }
 static void ac_back(struct x86_cpu *cpu, uint32_t ac)
@@ -109,25 +110,16 @@ static __attribute__((noinline)) enum x86_simd_end mask_load(struct x86_cpu *cpu
         return X86_SIMD_REFUSE;
     uint64_t off = x86_ea_offset(cpu, u), lin;
     memset(t, 0, sizeof(*t));
-<<<<<<< HEAD
     uint32_t ac = ac_off(cpu);
     bool ok = true;
     for (unsigned i = 0; ok && i < n; i++) {
         if (selected(mask, i, size))
             ok = element_lin(cpu, u, off + i * size, size, false, &lin) &&
                  (size == 4 ? x86_ld32(cpu, u, lin, &t->d[i]) : x86_ld64(cpu, u, lin, &t->q[i]));
-=======
-    for (unsigned i = 0; i < n; i++) {
-        if (!selected(mask, i, size))
-            continue;
-        if (!element_lin(cpu, u, off + i * size, size, false, &lin) ||
-            !(size == 4 ? x86_ld32(cpu, u, lin, &t->d[i]) : x86_ld64(cpu, u, lin, &t->q[i])))
-            return X86_SIMD_LEAVE;
->>>>>>> a089f4e (Vector handlers: one shape for GCC and clang; a TLB miss of PXOR and friends went nowhere)
     }
     ac_back(cpu, ac);
     if (!ok)
-        return x86_leave(cpu, u);
+        return X86_SIMD_LEAVE;
     cpu->v[u->reg] = *t;
     return X86_SIMD_DONE;
 }
@@ -135,40 +127,13 @@ static __attribute__((noinline)) enum x86_simd_end mask_load(struct x86_cpu *cpu
 static enum x86_simd_end mask_store(struct x86_cpu *cpu, struct x86_uop *u, unsigned size)
 {
     unsigned n = (X86_VIMM_L(u) ? 32 : 16) / size;
-<<<<<<< HEAD
-    if (X86_UNLIKELY(x86_avx_off(cpu)))
-        return x86_avx_refuse(cpu, u);
+    if (x86_avx_off(cpu))
+        return X86_SIMD_REFUSE;
     uint32_t ac = ac_off(cpu);
     bool ok = store_selected(cpu, u, x86_ea_offset(cpu, u), size, n, &cpu->v[X86_VIMM_VVVV(u)],
                              &cpu->v[u->reg]);
     ac_back(cpu, ac);
-    if (!ok)
-        return x86_leave(cpu, u);
-    X86_NEXT_IO(cpu, u);
-}
-
-static struct x86_uop *mask_load4(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return mask_load(cpu, u, 4);
-}
-static struct x86_uop *mask_load8(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return mask_load(cpu, u, 8);
-}
-static struct x86_uop *mask_store4(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return mask_store(cpu, u, 4);
-}
-static struct x86_uop *mask_store8(struct x86_cpu *cpu, struct x86_uop *u)
-{
-    return mask_store(cpu, u, 8);
-=======
-    if (x86_avx_off(cpu))
-        return X86_SIMD_REFUSE;
-    bool ok = store_selected(cpu, u, x86_ea_offset(cpu, u), size, n, &cpu->v[X86_VIMM_VVVV(u)],
-                             &cpu->v[u->reg]);
     return ok ? X86_SIMD_DONE : X86_SIMD_LEAVE;
->>>>>>> a089f4e (Vector handlers: one shape for GCC and clang; a TLB miss of PXOR and friends went nowhere)
 }
 
 /* --- MASKMOVDQU, MASKMOVQ: to segment:rDI --- */
