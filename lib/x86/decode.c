@@ -127,7 +127,7 @@ static int read_vex(struct cursor *c, uint8_t first, struct x86_insn *in, struct
     }
     if (!long64)
         p->rex = 0;
-    in->vvvv = ~(b >> 3) & (long64 ? 15 : 7);
+    in->vvvv = ~(b >> 3) & 15; /* outside 64-bit mode bit 3 does not select, but see uses_vvvv() */
     in->l = b >> 2 & 1;
     in->pp = b & 3;
     in->vex = true;
@@ -388,6 +388,8 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, unsigned n, unsigned mod
         read_immediate(&c, in, r->op[i]);
     if (in->vex && in->vvvv && !uses_vvvv(r))
         return finish(&c, in, X86_DECODE_UD);
+    if (!long64)
+        in->vvvv &= 7;
     bool bad_lock = in->lock && !(r->attr & X86_A_LOCK && in->mem);
     if (bad_lock || (r->attr & X86_A_NO66 && in->p66))
         return finish(&c, in, X86_DECODE_UD);

@@ -10,14 +10,18 @@ DEFINE_ONE(UD, x86_op_ud)
 static struct x86_uop *bound(struct x86_cpu *cpu, struct x86_uop *u)
 {
     unsigned size = x86_uop_bytes(u);
-    uint64_t lin, raw = 0;
-    if (!x86_ea_seg(cpu, u, 2 * size, false, &lin) || !x86_read_bytes(cpu, u, lin, &raw, 2 * size))
+    uint64_t lin;
+    int32_t pair[2] = {0, 0}, i = (int32_t)cpu->r[u->reg];
+    if (!x86_ea_seg(cpu, u, 2 * size, false, &lin))
         return x86_leave(cpu, u);
-    int32_t i = (int32_t)cpu->r[u->reg], low = (int32_t)raw, high = (int32_t)(raw >> 32);
+    for (unsigned k = 0; k < 2; k++) /* two accesses: each has its own alignment */
+        if (!x86_read_bytes(cpu, u, (lin + k * size) & cpu->lin_mask, &pair[k], size))
+            return x86_leave(cpu, u);
+    int32_t low = pair[0], high = pair[1];
     if (size == 2) {
         i = (int16_t)i;
-        high = (int16_t)(raw >> 16);
-        low = (int16_t)raw;
+        high = (int16_t)high;
+        low = (int16_t)low;
     }
     if (i < low || i > high)
         return x86_raise(cpu, u, X86_BR);
