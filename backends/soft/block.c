@@ -279,7 +279,8 @@ static void finish_block(struct soft_block *b, unsigned bytes, uint64_t lin,
                          const struct x86_fetched *f)
 {
     unsigned insns = b->nuops - 2u;
-    /* Also behind an instruction that ends the block: some go on to the next uop when nothing special has happened. */
+    /* Also behind an instruction that ends the block: some go on to the next uop when nothing
+     * special has happened. */
     b->u[b->nuops++] = (struct x86_uop){.fn = x86_op_end, .ip = (uint16_t)bytes};
     for (unsigned i = 0; i < insns; i++)
         b->u[2 + i].rem = (uint8_t)(insns - i);
@@ -373,15 +374,28 @@ static struct soft_block *build_at(struct soft_vcpu *v, uint64_t lin)
     return r == X86_OK || r == X86_AGAIN ? again(v) : NULL; /* else cpu->leave is set */
 }
 
+/* Flat code that a branch has been to before: one look into the jump cache. */
+static struct soft_block *recent(struct x86_cpu *cpu)
+{
+    const struct x86_jump *j = &cpu->jc[x86_jc_hash(cpu->rip)];
+    if (j->key != cpu->rip + 1 || j->head->row != cpu->mode || !(cpu->mode & X86_MODE_FLAT))
+        return NULL;
+    struct soft_block *b = (struct soft_block *)((char *)j->head - offsetof(struct soft_block, u));
+    return !b->dead && leads_to(cpu, cpu->rip, b->host) && usable(cpu, b, cpu->rip) ? b : NULL;
+}
+
 struct soft_block *soft_block_get(struct soft_vcpu *v)
 {
     struct x86_cpu *cpu = &v->cpu;
+    struct soft_block *b = recent(cpu);
+    if (X86_LIKELY(b != NULL))
+        return b;
     uint64_t base = cpu->mode & X86_MODE_64 ? 0 : cpu->seg[X86_CS].base;
     uint64_t lin = (base + cpu->rip) & cpu->lin_mask;
     const struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
 
     if (e->ex == x86_tlb_tag(cpu, lin, 1)) {
-        struct soft_block *b = find(&v->cache, e->addend + (uintptr_t)lin, cpu->mode, lin);
+        b = find(&v->cache, e->addend + (uintptr_t)lin, cpu->mode, lin);
         if (usable(cpu, b, lin))
             return b;
     }

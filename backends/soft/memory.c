@@ -70,14 +70,20 @@ static bool next_alias(const struct soft_vm *vm, uint32_t first, const uint8_t *
 
 void soft_page(struct x86_cpu *cpu, uint64_t gpa, enum x86_access acc, struct x86_page *out)
 {
-    struct soft_vm *vm = soft_of(cpu)->vm;
-    int i = find(vm->owner, gpa);
-    *out = (struct x86_page){0};
-    if (i < 0)
-        return;
-    const struct vmi_slot *s = &vm->owner->slots[i];
-    uint8_t *host = s->host + ((gpa - s->gpa) & ~X86_PAGE_MASK);
+    struct soft_vcpu *v = soft_of(cpu);
+    struct soft_vm *vm = v->vm;
+    const struct vmi_slot *s = &vm->owner->slots[v->last_slot]; /* most pages are in the same one */
+    int i = (int)v->last_slot;
     (void)acc;
+    *out = (struct x86_page){0};
+    if (X86_UNLIKELY(v->last_slot >= vm->owner->nslots || gpa - s->gpa >= s->bytes)) {
+        i = find(vm->owner, gpa);
+        if (i < 0)
+            return;
+        v->last_slot = (uint32_t)i;
+        s = &vm->owner->slots[i];
+    }
+    uint8_t *host = s->host + ((gpa - s->gpa) & ~X86_PAGE_MASK);
     out->host = s->prot & VMLIB_PROT_R ? host : NULL;
     out->writable = s->prot & VMLIB_PROT_W;
     out->exec = s->prot & VMLIB_PROT_X;

@@ -36,7 +36,6 @@ static void remember_target(struct soft_vcpu *v, struct soft_block *b, struct x8
         v->link_mode == cpu->mode) {
         bool near = (cpu->r[X86_RIPBASE] ^ b->u[1].imm) < 0x1000 && !b->crosses;
         from->link = &b->u[near ? 1 : 0];
-        return;
     }
     cpu->jc[x86_jc_hash(cpu->rip)] = (struct x86_jump){cpu->rip + 1, &b->u[0]};
 }
@@ -212,7 +211,8 @@ static void begin(struct soft_vcpu *v, uint64_t budget)
     v->leave_after = v->dispatched_exit = v->spurious = false;
     v->pending_link = NULL;
     cpu->next_answer = 0;
-    cpu->msr_watch = atomic_load_explicit(&v->vm->owner->nhandlers[VMLIB_HANDLER_MSR], memory_order_relaxed) != 0;
+    cpu->msr_watch = atomic_load_explicit(&v->vm->owner->nhandlers[VMLIB_HANDLER_MSR],
+                                          memory_order_relaxed) != 0;
     __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST); /* look at everything first */
     soft_enter(v);
 }

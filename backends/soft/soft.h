@@ -126,6 +126,7 @@ struct soft_vcpu {
     int64_t handed_out; /* cpu.left at the start of the run in progress */
     uint64_t random;
 
+    uint32_t last_slot;   /* of soft_page() */
     bool in_block;        /* rip is implicit: RIPBASE and cpu.cur */
     bool leave_after;     /* a verdict says: return from run at the end of this instruction */
     bool dispatched_exit; /* the record of this exit is already with core */
