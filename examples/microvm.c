@@ -248,11 +248,8 @@ static void *run_cpu(void *opaque)
     struct cpu *cpu = opaque;
     int error = vmlib_machine_run_vcpu(machine, cpu->vcpu, &cpu->result);
 
-    if (error < 0) {
-        cpu->result.end = VMLIB_MACHINE_ERROR;
-        cpu->result.error = error;
-        vmlib_machine_stop(machine);
-    }
+    if (error < 0) /* only for wrong arguments */
+        errx(STATUS_INTERNAL, "%s", vmlib_devices_last_error());
     if (write(ended[1], "", 1) != 1)
         abort(); /* cannot happen: the pipe has room for a byte from each vCPU */
     return NULL;
@@ -278,9 +275,11 @@ static bool raw_terminal(void)
     return true;
 }
 
+static volatile sig_atomic_t caught;
+
 static void on_signal(int number)
 {
-    (void)number;
+    caught = number;
     vmlib_machine_stop(machine);
 }
 
@@ -345,7 +344,9 @@ static int exit_status(const struct vmlib_machine_result *result)
 
     if (result->end == VMLIB_MACHINE_DEBUG_EXIT)
         return (int)(result->value << 1 | 1) & 0xff;
-    if (result->end != VMLIB_MACHINE_POWER_OFF)
+    if (caught)
+        fprintf(stderr, "microvm: signal %d\n", (int)caught);
+    else if (result->end != VMLIB_MACHINE_POWER_OFF)
         fprintf(stderr, "microvm: %s\n", result->text);
     return (int)status[result->end];
 }
