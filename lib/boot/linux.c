@@ -4,6 +4,7 @@
 
 /* Offsets in the setup header, which are those in the zero page. */
 #define SETUP_SECTS    0x1f1
+#define SYSSIZE        0x1f4 /* of the part behind the setup sectors, in 16 bytes */
 #define BOOT_FLAG      0x1fe
 #define JUMP           0x200
 #define HEADER_MAGIC   0x202
@@ -65,6 +66,9 @@ static int parse(struct vmi_boot *b, struct bzimage *l)
     if (l->setup_bytes >= b->bytes)
         return vmi_dev_error(VMLIB_E_INVAL,
                              "linux: truncated, the file ends inside its setup sectors");
+    if (b->bytes - l->setup_bytes < vmi_get32(h + SYSSIZE) * 16ull)
+        return vmi_dev_error(VMLIB_E_INVAL,
+                             "linux: truncated, the file is shorter than its header says");
     l->kernel64 = l->version >= 0x20c && (vmi_get16(h + XLOADFLAGS) & XLF_KERNEL_64);
     l->address = DEFAULT_ADDRESS;
     l->init_bytes = b->bytes - l->setup_bytes;
