@@ -63,9 +63,11 @@ static void set_input(struct vmi_pic_chip *c, unsigned input, bool level)
 
 static void update(struct vmi_pic *p)
 {
-    bool level;
+    bool second = pending(&p->chip[1], false) != 8, level;
 
-    set_input(&p->chip[0], CASCADE, pending(&p->chip[1], false) != 8);
+    set_input(&p->chip[0], CASCADE, second);
+    if (!second)
+        p->chip[0].irr &= (uint8_t) ~(1u << CASCADE); /* what the second chip asked for is gone */
     level = pending(&p->chip[0], true) != 8;
     if (level != p->level) {
         p->level = level;
