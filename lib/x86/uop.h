@@ -76,7 +76,7 @@ static inline unsigned x86_uop_bytes(const struct x86_uop *u) /* operand size in
 #elif X86_THREADED
 #define X86_JUMP(cpu, u) return (u)->fn((cpu), (u))
 #else
-#define X86_JUMP(cpu, u) return (u)
+#define X86_JUMP(cpu, u) return (void)(cpu), (u)
 #endif
 
 #define X86_NEXT(cpu, u)                                                                           \
