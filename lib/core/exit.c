@@ -47,7 +47,7 @@ static enum vmi_verdict return_record(struct vmi_vcpu *pub, uint32_t flags,
     if (record == NULL) {
         return VMI_EXIT;
     }
-    pub->vm->backend->describe(pub);
+    vmi_exit_describe(pub);
     pub->exit.size = sizeof(pub->exit);
     pub->exit.flags = flags;
     *record = pub->exit;
@@ -58,7 +58,7 @@ static enum vmi_verdict return_record(struct vmi_vcpu *pub, uint32_t flags,
 static int call_handler(struct vmlib_vcpu *vcpu, struct vmi_hook *hook)
 {
     if (hook->flags & VMLIB_HANDLER_HEADER) {
-        vcpu->pub.vm->backend->describe(&vcpu->pub);
+        vmi_exit_describe(&vcpu->pub);
     }
     vmlib_handler_fn fn = hook->fn;
     void *opaque = hook->opaque;

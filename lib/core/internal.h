@@ -140,6 +140,9 @@ struct vmlib_vcpu {
 /* exit.c: records that run has to return */
 struct vmlib_exit *vmi_exit_queue(struct vmlib_vcpu *vcpu); /* NULL: vcpu->error is set */
 
+/* describe.c: complete the header of vcpu->exit, inside dispatch */
+void vmi_exit_describe(struct vmi_vcpu *vcpu);
+
 /* pause.c */
 void vmi_pause_begin(struct vmlib_vm *vm); /* vm->lock held */
 void vmi_pause_end(struct vmlib_vm *vm);
