@@ -18,6 +18,11 @@ for header in $(cd include && find vmlib -name '*.h' | sort); do
         echo "include/$header: includes more than the public headers and the C standard library"
         failed=1
     fi
+    # Doxygen accepts constants without a comment; functions need one.
+    if ! awk '/^VMLIB_API/ && last !~ /\*\/[ \t]*$/ { print FILENAME ": undocumented: " $0; bad = 1 }
+              { last = $0 } END { exit bad }' "include/$header"; then
+        failed=1
+    fi
 done
 [ $have_cxx = 1 ] || [ $failed = 1 ] || exit 77
 exit $failed
