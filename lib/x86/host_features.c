@@ -4,6 +4,12 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__has_include)
+#if __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#define X86_LIBC_KNOWS_CPU
+#endif
+#endif
 
 struct bit {
     uint8_t leaf; /* 1 or 7 */
@@ -31,24 +37,42 @@ static void set(uint64_t feat[4], unsigned feature)
     feat[feature >> 6] |= UINT64_C(1) << (feature & 63);
 }
 
-static bool os_saves_ymm(unsigned ecx1)
+#if defined(X86_LIBC_KNOWS_CPU)
+/* The C library has asked the CPU at program start. CPUID itself is slow where a hypervisor intercepts it: dearer than
+ * everything else that creating a vCPU takes. */
+static bool read_leaves(unsigned leaf1[4], unsigned leaf7[4], bool *ymm)
 {
-    uint32_t eax, edx;
-    if (!(ecx1 >> 27 & 1)) /* OSXSAVE */
-        return false;
-    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
-    return (eax & 6) == 6;
+    const struct cpuid_feature *l1 = __x86_get_cpuid_feature_leaf(CPUID_INDEX_1);
+    const struct cpuid_feature *l7 = __x86_get_cpuid_feature_leaf(CPUID_INDEX_7);
+    for (unsigned i = 0; i < 4; i++) {
+        leaf1[i] = l1->cpuid_array[i];
+        leaf7[i] = l7->cpuid_array[i];
+    }
+    *ymm = CPU_FEATURE_ACTIVE(AVX);
+    return true;
 }
+#else
+static bool read_leaves(unsigned leaf1[4], unsigned leaf7[4], bool *ymm)
+{
+    uint32_t eax = 0, edx;
+    if (!__get_cpuid(1, &leaf1[0], &leaf1[1], &leaf1[2], &leaf1[3]))
+        return false;
+    __get_cpuid_count(7, 0, &leaf7[0], &leaf7[1], &leaf7[2], &leaf7[3]);
+    if (leaf1[2] >> 27 & 1) /* OSXSAVE */
+        __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    *ymm = (eax & 6) == 6;
+    return true;
+}
+#endif
 
 void x86_host_features(uint64_t feat[4])
 {
     unsigned leaf1[4] = {0}, leaf7[4] = {0};
     for (unsigned i = 0; i < 4; i++)
         feat[i] = 0;
-    if (!__get_cpuid(1, &leaf1[0], &leaf1[1], &leaf1[2], &leaf1[3]))
+    bool ymm;
+    if (!read_leaves(leaf1, leaf7, &ymm))
         return;
-    __get_cpuid_count(7, 0, &leaf7[0], &leaf7[1], &leaf7[2], &leaf7[3]);
-    bool ymm = os_saves_ymm(leaf1[2]);
     for (unsigned i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
         const struct bit *b = &bits[i];
         const unsigned *leaf = b->leaf == 1 ? leaf1 : leaf7;
