@@ -232,6 +232,7 @@ struct x86_cpu {
     struct x86_tlb_entry *tlb_banks; /* X86_NBANKS * X86_TLB_SIZE entries, owner's memory */
     struct x86_psc_entry psc[X86_PSC_SIZE];
     uint64_t tlb_large[X86_TLB_LARGE_WORDS];
+    bool tlb_writable; /* some entry has had a write tag since the last flush */
 
     /* --- device accesses of the current instruction already answered by the host --- */
     uint16_t nanswers, next_answer;

@@ -17,6 +17,7 @@ void x86_tlb_flush(struct x86_cpu *cpu)
         cpu->tlb_gen = 1;
     }
     memset(cpu->tlb_large, 0, sizeof(cpu->tlb_large));
+    cpu->tlb_writable = false;
     if (cpu->ops && cpu->ops->tlb_flushed)
         cpu->ops->tlb_flushed(cpu);
 }
@@ -68,6 +69,8 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t lin)
 
 void x86_tlb_drop_write(struct x86_cpu *cpu, uintptr_t host_page)
 {
+    if (!cpu->tlb_writable)
+        return; /* no store has gone by since the last flush */
     for (unsigned i = 0; i < X86_BANK_NONE * X86_TLB_SIZE; i++) { /* the last bank is empty */
         struct x86_tlb_entry *e = &cpu->tlb_banks[i];
         if (e->wr && e->addend + (uintptr_t)(e->wr & ~X86_PAGE_MASK) == host_page)
@@ -113,6 +116,7 @@ static void fill(struct x86_cpu *cpu, uint64_t lin, const struct x86_who *who,
                     x86_rights_allow(cpu, w->rights, X86_ACC_WRITE, who)
                 ? tag
                 : 0;
+    cpu->tlb_writable |= e->wr != 0;
     e->ex = page->exec && x86_rights_allow(cpu, w->rights, X86_ACC_EXEC, who) ? tag : 0;
     if (w->page_bits > 12)
         note_large(cpu, lin, w->page_bits);
