@@ -114,9 +114,9 @@ static const uint8_t portable[] = {
 
 /* What needs the host's own unit: offered only where the host has it. */
 static const uint8_t vector[] = {
-    X86_FEAT_FPU,   X86_FEAT_MMX,   X86_FEAT_SSE,   X86_FEAT_SSE2,   X86_FEAT_SSE3,
-    X86_FEAT_SSSE3, X86_FEAT_SSE41, X86_FEAT_SSE42, X86_FEAT_AVX,    X86_FEAT_AVX2,
-    X86_FEAT_FMA,   X86_FEAT_F16C,  X86_FEAT_AES,   X86_FEAT_PCLMUL, X86_FEAT_SHA,
+    X86_FEAT_FPU,   X86_FEAT_MMX,    X86_FEAT_SSE, X86_FEAT_SSE2, X86_FEAT_SSE3,    X86_FEAT_SSSE3,
+    X86_FEAT_SSE41, X86_FEAT_SSE42,  X86_FEAT_AVX, X86_FEAT_AVX2, X86_FEAT_FMA,     X86_FEAT_F16C,
+    X86_FEAT_AES,   X86_FEAT_PCLMUL, X86_FEAT_SHA, X86_FEAT_VAES, X86_FEAT_VPCLMUL, X86_FEAT_GFNI,
 };
 
 /* State images, of no use without the state. */
