@@ -283,6 +283,15 @@ static int check_control(const struct x86_cpu *cpu, const struct vmlib_control *
     return 0;
 }
 
+/* Memory types of the PAT: SDM Vol.3A table 11-10. 2 and 3 are reserved. */
+static bool pat_ok(uint64_t pat)
+{
+    for (; pat != 0; pat >>= 8)
+        if ((pat & 0xff) > 7 || (pat & 0xfe) == 2)
+            return false;
+    return true;
+}
+
 static int check(struct soft_vcpu *v, uint32_t groups, const struct vmlib_state *o)
 {
     if (groups & VMLIB_STATE_CONTROL) {
@@ -299,6 +308,8 @@ static int check(struct soft_vcpu *v, uint32_t groups, const struct vmlib_state 
     if (groups & VMLIB_STATE_MSRS && !(canonical(o->msrs.lstar) && canonical(o->msrs.cstar) &&
                                        canonical(o->msrs.kernel_gs_base)))
         return vmi_error(VMLIB_E_INVAL, "state->msrs: an address is not canonical");
+    if (groups & VMLIB_STATE_MSRS && !pat_ok(o->msrs.pat))
+        return vmi_error(VMLIB_E_INVAL, "state->msrs.pat has a reserved memory type");
     if (groups & VMLIB_STATE_EVENTS &&
         o->events.flags & (VMLIB_EVENTS_SMM | VMLIB_EVENTS_SMI_PENDING))
         return vmi_error(VMLIB_E_UNSUPPORTED,
