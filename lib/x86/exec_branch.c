@@ -148,7 +148,7 @@ static struct x86_uop *call_J_64(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint64_t lin = cpu->r[X86_RSP] - 8;
     uintptr_t p;
-    if (X86_UNLIKELY(!u->link) || !(p = x86_rmw_fast(cpu, lin, 8)))
+    if (X86_UNLIKELY(!u->link) || !x86_wr_hit(cpu, lin, 8, &p))
         return call_J(cpu, u);
     x86_raw_st64(p, x86_next_rip(cpu, u));
     cpu->r[X86_RSP] = lin;
@@ -173,7 +173,7 @@ X86_INLINE struct x86_uop *call_64(struct x86_cpu *cpu, struct x86_uop *u, uint6
 {
     uint64_t lin = cpu->r[X86_RSP] - 8;
     uintptr_t p;
-    if (X86_UNLIKELY(!x86_target_ok(cpu, target)) || !(p = x86_rmw_fast(cpu, lin, 8)))
+    if (X86_UNLIKELY(!x86_target_ok(cpu, target)) || !x86_wr_hit(cpu, lin, 8, &p))
         return call_E(cpu, u);
     x86_raw_st64(p, x86_next_rip(cpu, u));
     cpu->r[X86_RSP] = lin;
@@ -213,8 +213,8 @@ static struct x86_uop *jmp_E_64_reg(struct x86_cpu *cpu, struct x86_uop *u)
 }
 static struct x86_uop *jmp_E_64_flat(struct x86_cpu *cpu, struct x86_uop *u)
 {
-    uintptr_t p = x86_rd_fast(cpu, x86_ea_flat(cpu, u), 8);
-    if (!p)
+    uintptr_t p;
+    if (!x86_rd_hit(cpu, x86_ea_flat(cpu, u), 8, &p))
         return jmp_E(cpu, u);
     uint64_t target = x86_raw_ld64(p);
     if (X86_UNLIKELY(!x86_target_ok(cpu, target)))
@@ -242,8 +242,8 @@ static struct x86_uop *ret(struct x86_cpu *cpu, struct x86_uop *u)
 static struct x86_uop *ret_64(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint64_t sp = cpu->r[X86_RSP];
-    uintptr_t p = x86_rd_fast(cpu, sp, 8);
-    if (!p)
+    uintptr_t p;
+    if (!x86_rd_hit(cpu, sp, 8, &p))
         return ret(cpu, u);
     uint64_t target = x86_raw_ld64(p);
     if (X86_UNLIKELY(!x86_target_ok(cpu, target)))

@@ -14,8 +14,8 @@ X86_COLD struct x86_uop *push_cold(struct x86_cpu *cpu, struct x86_uop *u, uint6
 X86_INLINE struct x86_uop *push64(struct x86_cpu *cpu, struct x86_uop *u, uint64_t value)
 {
     uint64_t lin = cpu->r[X86_RSP] - 8;
-    uintptr_t p = x86_rmw_fast(cpu, lin, 8);
-    if (!p)
+    uintptr_t p;
+    if (!x86_wr_hit(cpu, lin, 8, &p))
         return push_cold(cpu, u, value);
     x86_raw_st64(p, value);
     cpu->r[X86_RSP] = lin;
@@ -41,8 +41,8 @@ X86_COLD struct x86_uop *pop_Z_cold(struct x86_cpu *cpu, struct x86_uop *u)
 static struct x86_uop *pop_Z_64(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint64_t lin = cpu->r[X86_RSP];
-    uintptr_t p = x86_rd_fast(cpu, lin, 8);
-    if (!p)
+    uintptr_t p;
+    if (!x86_rd_hit(cpu, lin, 8, &p))
         return pop_Z_cold(cpu, u);
     cpu->r[X86_RSP] = lin + 8;
     cpu->r[u->reg] = x86_raw_ld64(p);
@@ -63,7 +63,7 @@ static struct x86_uop *push_Z_32(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint64_t off = (cpu->r[X86_RSP] - 4) & x86_sp_mask(cpu), lin;
     uintptr_t p;
-    if (!x86_fast_lin(cpu, X86_SS, off, 4, true, &lin) || !(p = x86_rmw_fast(cpu, lin, 4)))
+    if (!x86_fast_lin(cpu, X86_SS, off, 4, true, &lin) || !x86_wr_hit(cpu, lin, 4, &p))
         return push_cold(cpu, u, cpu->r[u->reg]);
     x86_raw_st32(p, (uint32_t)cpu->r[u->reg]);
     x86_set_sp(cpu, off);
@@ -73,7 +73,7 @@ static struct x86_uop *pop_Z_32(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint64_t off = cpu->r[X86_RSP] & x86_sp_mask(cpu), lin;
     uintptr_t p;
-    if (!x86_fast_lin(cpu, X86_SS, off, 4, false, &lin) || !(p = x86_rd_fast(cpu, lin, 4)))
+    if (!x86_fast_lin(cpu, X86_SS, off, 4, false, &lin) || !x86_rd_hit(cpu, lin, 4, &p))
         return pop_Z_cold(cpu, u);
     x86_set_sp(cpu, off + 4);
     cpu->r[u->reg] = x86_raw_ld32(p);
@@ -199,8 +199,8 @@ static struct x86_uop *leave(struct x86_cpu *cpu, struct x86_uop *u)
 static struct x86_uop *leave_64(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint64_t bp = cpu->r[X86_RBP];
-    uintptr_t p = x86_rd_fast(cpu, bp, 8);
-    if (!p)
+    uintptr_t p;
+    if (!x86_rd_hit(cpu, bp, 8, &p))
         return leave(cpu, u);
     cpu->r[X86_RSP] = bp + 8;
     cpu->r[X86_RBP] = x86_raw_ld64(p);

@@ -28,7 +28,7 @@
         uint64_t lin;                                                                              \
         uintptr_t p;                                                                               \
         if (!x86_fast_##form(cpu, u, bits / 8, true, &lin) ||                                      \
-            !(p = x86_rmw_fast(cpu, lin, bits / 8)))                                               \
+            !x86_wr_hit(cpu, lin, bits / 8, &p))                                               \
             return xchg_##bits##_cold(cpu, u);                                                     \
         uint##bits##_t old = __atomic_exchange_n((uint##bits##_t *)p, X86_GET##bits(cpu, u->reg),  \
                                                  __ATOMIC_SEQ_CST);                                \

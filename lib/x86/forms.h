@@ -62,6 +62,19 @@ X86_INLINE uintptr_t x86_rd_fast(struct x86_cpu *cpu, uint64_t lin, unsigned siz
     struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
     return X86_LIKELY(e->rd == x86_tlb_tag(cpu, lin, size)) ? e->addend + (uintptr_t)lin : 0;
 }
+/* The same as a condition, which costs no comparison with 0. */
+X86_INLINE bool x86_rd_hit(struct x86_cpu *cpu, uint64_t lin, unsigned size, uintptr_t *p)
+{
+    struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
+    *p = e->addend + (uintptr_t)lin;
+    return X86_LIKELY(e->rd == x86_tlb_tag(cpu, lin, size));
+}
+X86_INLINE bool x86_wr_hit(struct x86_cpu *cpu, uint64_t lin, unsigned size, uintptr_t *p)
+{
+    struct x86_tlb_entry *e = x86_tlb_slot(cpu, lin);
+    *p = e->addend + (uintptr_t)lin;
+    return X86_LIKELY(e->wr == x86_tlb_tag(cpu, lin, size));
+}
 
 #define X86_LOAD_FORM(id, form, bits, FIN)                                                         \
     static struct x86_uop *id##_##form(struct x86_cpu *cpu, struct x86_uop *u)                     \
@@ -69,7 +82,7 @@ X86_INLINE uintptr_t x86_rd_fast(struct x86_cpu *cpu, uint64_t lin, unsigned siz
         uint64_t lin;                                                                              \
         uintptr_t p;                                                                               \
         if (!x86_fast_##form(cpu, u, bits / 8, false, &lin) ||                                     \
-            !(p = x86_rd_fast(cpu, lin, bits / 8)))                                                \
+            !x86_rd_hit(cpu, lin, bits / 8, &p))                                                \
             return id##_cold(cpu, u);                                                              \
         FIN(cpu, u, x86_raw_ld##bits(p));                                                          \
         X86_NEXT(cpu, u);                                                                          \
@@ -100,7 +113,7 @@ X86_INLINE uintptr_t x86_rd_fast(struct x86_cpu *cpu, uint64_t lin, unsigned siz
         uint64_t lin;                                                                              \
         uintptr_t p;                                                                               \
         if (!x86_fast_##form(cpu, u, bits / 8, true, &lin) ||                                      \
-            !(p = x86_rmw_fast(cpu, lin, bits / 8)))                                               \
+            !x86_wr_hit(cpu, lin, bits / 8, &p))                                               \
             return id##_cold(cpu, u);                                                              \
         x86_raw_st##bits(p, VALUE(cpu, u));                                                        \
         X86_NEXT(cpu, u);                                                                          \
@@ -137,7 +150,7 @@ bool x86_rmw_cold_at(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsig
         x86_cc cc = cpu->cc;                                                                       \
         if (X86_UNLIKELY(u->aux & X86_AUX_LOCK) ||                                                 \
             !x86_fast_##form(cpu, u, bits / 8, true, &lin) ||                                      \
-            !(p = x86_rmw_fast(cpu, lin, bits / 8)))                                               \
+            !x86_wr_hit(cpu, lin, bits / 8, &p))                                               \
             return id##_cold(cpu, u);                                                              \
         uint##bits##_t old = x86_raw_ld##bits(p);                                                  \
         uint##bits##_t new = CALC(cpu, u, old, &cc);                                               \

@@ -7,7 +7,7 @@
         uint64_t lin;                                                                              \
         uintptr_t p;                                                                               \
         if (!x86_fast_##form(cpu, u, bits / 8, false, &lin) ||                                     \
-            !(p = x86_rd_fast(cpu, lin, bits / 8)))                                                \
+            !x86_rd_hit(cpu, lin, bits / 8, &p))                                                \
             return x86_fuse_apart(cpu, u);                                                         \
         uint##bits##_t m = x86_raw_ld##bits(p);                                                    \
         X86_FUSE_##OP(cond, bits, x(bits), y(bits));                                               \

@@ -79,9 +79,17 @@ static inline unsigned x86_uop_bytes(const struct x86_uop *u) /* operand size in
 #define X86_JUMP(cpu, u) return (void)(cpu), (u)
 #endif
 
+/* Have a value in a register now: GCC would otherwise address u + 1 from u and move the pointer as well. */
+#if defined(__GNUC__)
+#define X86_SETTLE(v) __asm__("" : "+r"(v))
+#else
+#define X86_SETTLE(v) ((void)0)
+#endif
+
 #define X86_NEXT(cpu, u)                                                                           \
     do {                                                                                           \
         struct x86_uop *x86_next_ = (u) + 1;                                                       \
+        X86_SETTLE(x86_next_);                                                                     \
         X86_JUMP(cpu, x86_next_);                                                                  \
     } while (0)
 
