@@ -33,9 +33,9 @@
 
 #define ALU(name, NAME)                                                                            \
     X86_FOR_SIZES(ALU_SIZE, name)                                                                  \
-    x86_handler *const x86_t_##NAME##_E_G[12] = X86_TABLE_FORMS(name##_E_G_);                      \
-    x86_handler *const x86_t_##NAME##_G_E[12] = X86_TABLE_FORMS(name##_G_E_);                      \
-    x86_handler *const x86_t_##NAME##_E_I[12] = X86_TABLE_FORMS(name##_E_I_);
+    x86_handler *const x86_t_##NAME##_E_G[16] = X86_TABLE_FORMS(name##_E_G_);                      \
+    x86_handler *const x86_t_##NAME##_G_E[16] = X86_TABLE_FORMS(name##_G_E_);                      \
+    x86_handler *const x86_t_##NAME##_E_I[16] = X86_TABLE_FORMS(name##_E_I_);
 
 ALU(add, ADD)
 ALU(or, OR)
@@ -76,11 +76,11 @@ ALU(xor, XOR)
     X86_LOADS(name##_E_I_##bits, bits, name##_EI_##bits)
 
 X86_FOR_SIZES(COMPARE_SIZE, cmp)
-x86_handler *const x86_t_CMP_E_G[12] = X86_TABLE_FORMS(cmp_E_G_);
-x86_handler *const x86_t_CMP_G_E[12] = X86_TABLE_FORMS(cmp_G_E_);
-x86_handler *const x86_t_CMP_E_I[12] = X86_TABLE_FORMS(cmp_E_I_);
+x86_handler *const x86_t_CMP_E_G[16] = X86_TABLE_FORMS(cmp_E_G_);
+x86_handler *const x86_t_CMP_G_E[16] = X86_TABLE_FORMS(cmp_G_E_);
+x86_handler *const x86_t_CMP_E_I[16] = X86_TABLE_FORMS(cmp_E_I_);
 
 X86_FOR_SIZES(COMPARE_SIZE, test)
-x86_handler *const x86_t_TEST_E_G[12] = X86_TABLE_FORMS(test_E_G_);
-x86_handler *const x86_t_TEST_G_E[12] = X86_TABLE_FORMS(test_G_E_);
-x86_handler *const x86_t_TEST_E_I[12] = X86_TABLE_FORMS(test_E_I_);
+x86_handler *const x86_t_TEST_E_G[16] = X86_TABLE_FORMS(test_E_G_);
+x86_handler *const x86_t_TEST_G_E[16] = X86_TABLE_FORMS(test_G_E_);
+x86_handler *const x86_t_TEST_E_I[16] = X86_TABLE_FORMS(test_E_I_);

@@ -95,11 +95,12 @@ CHANGE(btr)
 CHANGE(btc)
 
 #define BIT_TABLES(name, NAME)                                                                     \
-    x86_handler *const x86_t_##NAME##_E_G[12] = {                                                  \
+    x86_handler *const x86_t_##NAME##_E_G[16] = {                                                  \
         NULL, name##_E_G_16_reg, name##_E_G_32_reg, name##_E_G_64_reg,                             \
         NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem,                             \
+        NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem,                             \
         NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem};                            \
-    x86_handler *const x86_t_##NAME##_E_I[12] = X86_TABLE_FORMS_V(name##_E_I_);
+    x86_handler *const x86_t_##NAME##_E_I[16] = X86_TABLE_FORMS_V(name##_E_I_);
 BIT_TABLES(bt, BT)
 BIT_TABLES(bts, BTS)
 BIT_TABLES(btr, BTR)
@@ -136,8 +137,8 @@ BIT_TABLES(btc, BTC)
     X86_READS_REG(bsr_##bits, bits, bsr_fin_##bits)                                                \
     X86_LOADS(bsr_##bits, bits, bsr_fin_##bits)
 X86_FOR_SIZES_V(SCAN_SIZE, _)
-x86_handler *const x86_t_BSF[12] = X86_TABLE_FORMS_V(bsf_);
-x86_handler *const x86_t_BSR[12] = X86_TABLE_FORMS_V(bsr_);
+x86_handler *const x86_t_BSF[16] = X86_TABLE_FORMS_V(bsf_);
+x86_handler *const x86_t_BSR[16] = X86_TABLE_FORMS_V(bsr_);
 
 /* TZCNT, LZCNT: CF for a source of 0, ZF for a result of 0; POPCNT: ZF alone, the others cleared. */
 X86_INLINE x86_cc count_cc(x86_cc cc, bool cf, bool zf)
@@ -172,6 +173,6 @@ X86_INLINE x86_cc count_cc(x86_cc cc, bool cf, bool zf)
     X86_READS_REG(popcnt_##bits, bits, popcnt_fin_##bits)                                          \
     X86_LOADS(popcnt_##bits, bits, popcnt_fin_##bits)
 X86_FOR_SIZES_V(COUNT_SIZE, _)
-x86_handler *const x86_t_TZCNT[12] = X86_TABLE_FORMS_V(tzcnt_);
-x86_handler *const x86_t_LZCNT[12] = X86_TABLE_FORMS_V(lzcnt_);
-x86_handler *const x86_t_POPCNT[12] = X86_TABLE_FORMS_V(popcnt_);
+x86_handler *const x86_t_TZCNT[16] = X86_TABLE_FORMS_V(tzcnt_);
+x86_handler *const x86_t_LZCNT[16] = X86_TABLE_FORMS_V(lzcnt_);
+x86_handler *const x86_t_POPCNT[16] = X86_TABLE_FORMS_V(popcnt_);

@@ -188,9 +188,9 @@ static struct x86_uop *call_E_64_flat(struct x86_cpu *cpu, struct x86_uop *u)
     uintptr_t p = x86_rd_fast(cpu, x86_ea_flat(cpu, u), 8);
     return p ? call_64(cpu, u, x86_raw_ld64(p)) : call_E(cpu, u);
 }
-x86_handler *const x86_t_CALL_E[12] = {
+x86_handler *const x86_t_CALL_E[16] = {
     NULL, call_E, call_E, call_E_64_reg, NULL, call_E, call_E, call_E_64_flat,
-    NULL, call_E, call_E, call_E,
+    NULL, call_E, call_E, call_E, NULL, call_E, call_E, call_E_64_flat,
 };
 
 /* --- JMP through register or memory --- */
@@ -221,8 +221,9 @@ static struct x86_uop *jmp_E_64_flat(struct x86_cpu *cpu, struct x86_uop *u)
         return jmp_E(cpu, u);
     return x86_jump_indirect(cpu, u, target);
 }
-x86_handler *const x86_t_JMP_E[12] = {
+x86_handler *const x86_t_JMP_E[16] = {
     NULL, jmp_E, jmp_E, jmp_E_64_reg, NULL, jmp_E, jmp_E, jmp_E_64_flat, NULL, jmp_E, jmp_E, jmp_E,
+    NULL, jmp_E, jmp_E, jmp_E_64_flat,
 };
 
 /* --- RET, RET imm16 (imm is 0 for the former) --- */

@@ -1,5 +1,6 @@
 /* SETcc and CMOVcc. */
 #include "x86/forms.h"
+#include "x86/insn.h"
 
 #define SETCC(cond)                                                                                \
     X86_INLINE uint8_t set_value_##cond(const struct x86_cpu *cpu, const struct x86_uop *u)        \
@@ -13,7 +14,10 @@
         X86_NEXT(cpu, u);                                                                          \
     }                                                                                              \
     X86_STORES(set_##cond, 8, set_value_##cond)                                                    \
-    x86_handler *const x86_t_SET_##cond[3] = {set_##cond##_reg, set_##cond##_flat, set_##cond##_seg};
+    x86_handler *const x86_t_SET_##cond[16] = {[X86_FORM_REG * 4] = set_##cond##_reg,              \
+                                               [X86_FORM_FLAT * 4] = set_##cond##_flat,            \
+                                               [X86_FORM_SEG * 4] = set_##cond##_seg,              \
+                                               [X86_FORM_BASE * 4] = set_##cond##_base};
 
 /* Memory is read whatever the condition; a 32-bit destination loses its upper half in any case. */
 #define CMOV_SIZE(bits, cond)                                                                      \
@@ -27,7 +31,7 @@
     X86_LOADS(cmov_##cond##_##bits, bits, cmov_fin_##cond##_##bits)
 #define CMOV(cond)                                                                                 \
     X86_FOR_SIZES_V(CMOV_SIZE, cond)                                                               \
-    x86_handler *const x86_t_CMOV_##cond[12] = X86_TABLE_FORMS_V(cmov_##cond##_);
+    x86_handler *const x86_t_CMOV_##cond[16] = X86_TABLE_FORMS_V(cmov_##cond##_);
 
 #define BOTH(cond) SETCC(cond) CMOV(cond)
 BOTH(0)

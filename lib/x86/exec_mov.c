@@ -54,9 +54,9 @@
     X86_LOADS(mov_G_E_##bits, bits, to_G_##bits)
 
 X86_FOR_SIZES(MOV_SIZE, _)
-x86_handler *const x86_t_MOV_E_G[12] = X86_TABLE_FORMS(mov_E_G_);
-x86_handler *const x86_t_MOV_G_E[12] = X86_TABLE_FORMS(mov_G_E_);
-x86_handler *const x86_t_MOV_E_I[12] = X86_TABLE_FORMS(mov_E_I_);
+x86_handler *const x86_t_MOV_E_G[16] = X86_TABLE_FORMS(mov_E_G_);
+x86_handler *const x86_t_MOV_G_E[16] = X86_TABLE_FORMS(mov_G_E_);
+x86_handler *const x86_t_MOV_E_I[16] = X86_TABLE_FORMS(mov_E_I_);
 x86_handler *const x86_t_MOV_Z_I[4] = {mov_Z_I_8, mov_Z_I_16, mov_Z_I_32, mov_Z_I_64};
 x86_handler *const x86_t_MOV_A_O[4] = {mov_A_O_8, mov_A_O_16, mov_A_O_32, mov_A_O_64};
 x86_handler *const x86_t_MOV_O_A[4] = {mov_O_A_8, mov_O_A_16, mov_O_A_32, mov_O_A_64};
@@ -87,8 +87,19 @@ static struct x86_uop *lea_64_flat(struct x86_cpu *cpu, struct x86_uop *u)
     X86_PUT64(cpu, u->reg, x86_ea_flat(cpu, u));
     X86_NEXT(cpu, u);
 }
-x86_handler *const x86_t_LEA[12] = {
+static struct x86_uop *lea_32_base(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    X86_PUT32(cpu, u->reg, cpu->r[u->base] + (uint64_t)(int64_t)u->disp);
+    X86_NEXT(cpu, u);
+}
+static struct x86_uop *lea_64_base(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    X86_PUT64(cpu, u->reg, cpu->r[u->base] + (uint64_t)(int64_t)u->disp);
+    X86_NEXT(cpu, u);
+}
+x86_handler *const x86_t_LEA[16] = {
     NULL, NULL, NULL, NULL, NULL, lea_16, lea_32_flat, lea_64_flat, NULL, lea_16, lea_32, lea_64,
+    NULL, lea_16, lea_32_base, lea_64_base,
 };
 
 /* --- extensions: G := zero- or sign-extended E of 8, 16, 32 bits --- */
@@ -105,16 +116,17 @@ X86_FOR_SIZES_V(EXTEND, movzx8, 8, uint8_t)
 X86_FOR_SIZES_V(EXTEND, movzx16, 16, uint16_t)
 X86_FOR_SIZES_V(EXTEND, movsx8, 8, int8_t)
 X86_FOR_SIZES_V(EXTEND, movsx16, 16, int16_t)
-x86_handler *const x86_t_MOVZX_Gv_Eb[12] = X86_TABLE_FORMS_V(movzx8_);
-x86_handler *const x86_t_MOVZX_Gv_Ew[12] = X86_TABLE_FORMS_V(movzx16_);
-x86_handler *const x86_t_MOVSX_Gv_Eb[12] = X86_TABLE_FORMS_V(movsx8_);
-x86_handler *const x86_t_MOVSX_Gv_Ew[12] = X86_TABLE_FORMS_V(movsx16_);
+x86_handler *const x86_t_MOVZX_Gv_Eb[16] = X86_TABLE_FORMS_V(movzx8_);
+x86_handler *const x86_t_MOVZX_Gv_Ew[16] = X86_TABLE_FORMS_V(movzx16_);
+x86_handler *const x86_t_MOVSX_Gv_Eb[16] = X86_TABLE_FORMS_V(movsx8_);
+x86_handler *const x86_t_MOVSX_Gv_Ew[16] = X86_TABLE_FORMS_V(movsx16_);
 
 /* MOVSXD without REX.W is a plain MOV. */
 EXTEND(64, movsxd, 32, int32_t)
-x86_handler *const x86_t_MOVSXD[12] = {
+x86_handler *const x86_t_MOVSXD[16] = {
     NULL, mov_G_E_16_reg, mov_G_E_32_reg, movsxd_64_reg, NULL, mov_G_E_16_flat, mov_G_E_32_flat,
     movsxd_64_flat, NULL, mov_G_E_16_seg, mov_G_E_32_seg, movsxd_64_seg,
+    NULL, mov_G_E_16_base, mov_G_E_32_base, movsxd_64_base,
 };
 
 /* --- CBW CWDE CDQE, CWD CDQ CQO --- */
@@ -149,13 +161,15 @@ x86_handler *const x86_t_CWD[4] = {NULL, widen_d_16, widen_d_32, widen_d_64};
     X86_STORES(movbe_M_G_##bits, bits, swapped_G_##bits)                                           \
     X86_LOADS(movbe_G_M_##bits, bits, swapped_to_G_##bits)
 X86_FOR_SIZES_V(MOVBE_SIZE, _)
-x86_handler *const x86_t_MOVBE_G_M[12] = {
+x86_handler *const x86_t_MOVBE_G_M[16] = {
     NULL, NULL, NULL, NULL, NULL, movbe_G_M_16_flat, movbe_G_M_32_flat, movbe_G_M_64_flat,
     NULL, movbe_G_M_16_seg, movbe_G_M_32_seg, movbe_G_M_64_seg,
+    NULL, movbe_G_M_16_base, movbe_G_M_32_base, movbe_G_M_64_base,
 };
-x86_handler *const x86_t_MOVBE_M_G[12] = {
+x86_handler *const x86_t_MOVBE_M_G[16] = {
     NULL, NULL, NULL, NULL, NULL, movbe_M_G_16_flat, movbe_M_G_32_flat, movbe_M_G_64_flat,
     NULL, movbe_M_G_16_seg, movbe_M_G_32_seg, movbe_M_G_64_seg,
+    NULL, movbe_M_G_16_base, movbe_M_G_32_base, movbe_M_G_64_base,
 };
 
 /* XLAT: AL := [rBX + AL] */

@@ -33,8 +33,8 @@ MUL_8(mul)
 MUL_8(imul)
 X86_FOR_SIZES_V(MUL_SIZE, mul)
 X86_FOR_SIZES_V(MUL_SIZE, imul)
-x86_handler *const x86_t_MUL_E[12] = X86_TABLE_FORMS(mul_E_);
-x86_handler *const x86_t_IMUL_E[12] = X86_TABLE_FORMS(imul_E_);
+x86_handler *const x86_t_MUL_E[16] = X86_TABLE_FORMS(mul_E_);
+x86_handler *const x86_t_IMUL_E[16] = X86_TABLE_FORMS(imul_E_);
 
 /* IMUL with two and three operands */
 #define IMUL_SIZE(bits, _)                                                                         \
@@ -59,8 +59,8 @@ x86_handler *const x86_t_IMUL_E[12] = X86_TABLE_FORMS(imul_E_);
     X86_READS_REG(imul_G_E_I_##bits, bits, imul3_fin_##bits)                                       \
     X86_LOADS(imul_G_E_I_##bits, bits, imul3_fin_##bits)
 X86_FOR_SIZES_V(IMUL_SIZE, _)
-x86_handler *const x86_t_IMUL_G_E[12] = X86_TABLE_FORMS_V(imul_G_E_);
-x86_handler *const x86_t_IMUL_G_E_I[12] = X86_TABLE_FORMS_V(imul_G_E_I_);
+x86_handler *const x86_t_IMUL_G_E[16] = X86_TABLE_FORMS_V(imul_G_E_);
+x86_handler *const x86_t_IMUL_G_E_I[16] = X86_TABLE_FORMS_V(imul_G_E_I_);
 
 /*
  * Division. Flags are undefined after it and stay as they were. #DE when the divisor is 0 or the quotient does not

@@ -24,9 +24,9 @@
 
 #define SHIFT(name, NAME)                                                                          \
     X86_FOR_SIZES(SHIFT_SIZE, name)                                                                \
-    x86_handler *const x86_t_##NAME##_E_I[12] = X86_TABLE_FORMS(name##_I_);                        \
-    x86_handler *const x86_t_##NAME##_E_CL[12] = X86_TABLE_FORMS(name##_CL_);                      \
-    x86_handler *const x86_t_##NAME##_E_1[12] = X86_TABLE_FORMS(name##_1_);
+    x86_handler *const x86_t_##NAME##_E_I[16] = X86_TABLE_FORMS(name##_I_);                        \
+    x86_handler *const x86_t_##NAME##_E_CL[16] = X86_TABLE_FORMS(name##_CL_);                      \
+    x86_handler *const x86_t_##NAME##_E_1[16] = X86_TABLE_FORMS(name##_1_);
 
 SHIFT(rol, ROL)
 SHIFT(ror, ROR)
@@ -57,9 +57,9 @@ SHIFT(rcr, RCR)
 
 #define SHIFT_PLAIN(name, NAME)                                                                    \
     X86_FOR_SIZES(SHIFT_NZ, name)                                                                  \
-    x86_handler *const x86_t_##NAME##_E_I[12] = X86_TABLE_FORMS(name##_I_);                        \
-    x86_handler *const x86_t_##NAME##_E_CL[12] = X86_TABLE_FORMS(name##_CL_);                      \
-    x86_handler *const x86_t_##NAME##_E_1[12] = X86_TABLE_FORMS(name##_1_);
+    x86_handler *const x86_t_##NAME##_E_I[16] = X86_TABLE_FORMS(name##_I_);                        \
+    x86_handler *const x86_t_##NAME##_E_CL[16] = X86_TABLE_FORMS(name##_CL_);                      \
+    x86_handler *const x86_t_##NAME##_E_1[16] = X86_TABLE_FORMS(name##_1_);
 
 SHIFT_PLAIN(shl, SHL)
 SHIFT_PLAIN(shr, SHR)
@@ -77,7 +77,7 @@ SHIFT_PLAIN(sar, SAR)
 
 X86_FOR_SIZES_V(DOUBLE_SIZE, shld)
 X86_FOR_SIZES_V(DOUBLE_SIZE, shrd)
-x86_handler *const x86_t_SHLD_I[12] = X86_TABLE_FORMS_V(shld_I_);
-x86_handler *const x86_t_SHLD_CL[12] = X86_TABLE_FORMS_V(shld_CL_);
-x86_handler *const x86_t_SHRD_I[12] = X86_TABLE_FORMS_V(shrd_I_);
-x86_handler *const x86_t_SHRD_CL[12] = X86_TABLE_FORMS_V(shrd_CL_);
+x86_handler *const x86_t_SHLD_I[16] = X86_TABLE_FORMS_V(shld_I_);
+x86_handler *const x86_t_SHLD_CL[16] = X86_TABLE_FORMS_V(shld_CL_);
+x86_handler *const x86_t_SHRD_I[16] = X86_TABLE_FORMS_V(shrd_I_);
+x86_handler *const x86_t_SHRD_CL[16] = X86_TABLE_FORMS_V(shrd_CL_);

@@ -15,7 +15,7 @@
 
 #define UNARY(name, NAME)                                                                          \
     X86_FOR_SIZES(UNARY_SIZE, name)                                                                \
-    x86_handler *const x86_t_##NAME##_E[12] = X86_TABLE_FORMS(name##_E_);
+    x86_handler *const x86_t_##NAME##_E[16] = X86_TABLE_FORMS(name##_E_);
 
 UNARY(inc, INC)
 UNARY(dec, DEC)
@@ -33,7 +33,7 @@ UNARY(neg, NEG)
     X86_RMW_REG(not_E_##bits, bits, not_E_calc_##bits, X86_DONE_NOTHING)                           \
     X86_RMWS(not_E_##bits, bits, not_E_calc_##bits, X86_DONE_NOTHING)
 X86_FOR_SIZES(NOT_SIZE, _)
-x86_handler *const x86_t_NOT_E[12] = X86_TABLE_FORMS(not_E_);
+x86_handler *const x86_t_NOT_E[16] = X86_TABLE_FORMS(not_E_);
 
 /* 40-4F outside 64-bit mode: the register is in the opcode */
 #define OPCODE_REG(bits, name)                                                                     \

@@ -19,6 +19,7 @@
     }                                                                                              \
     X86_RMW_REG(xchg_##bits, bits, xchg_calc_##bits, xchg_done_##bits)                             \
     X86_RMW_COLD(xchg_##bits, bits, xchg_calc_##bits, xchg_done_##bits, true)                      \
+    XCHG_FORM(base, bits)                                                                          \
     XCHG_FORM(flat, bits)                                                                          \
     XCHG_FORM(seg, bits)
 #if defined(__x86_64__) || defined(__i386__)
@@ -43,7 +44,7 @@
     }
 #endif
 X86_FOR_SIZES(XCHG_SIZE, _)
-x86_handler *const x86_t_XCHG_E_G[12] = X86_TABLE_FORMS(xchg_);
+x86_handler *const x86_t_XCHG_E_G[16] = X86_TABLE_FORMS(xchg_);
 
 #define XCHG_Z(bits, _)                                                                            \
     static struct x86_uop *xchg_Z_##bits(struct x86_cpu *cpu, struct x86_uop *u)                   \
@@ -74,7 +75,7 @@ x86_handler *const x86_t_XCHG_90[4] = {NULL, xchg_90_16, xchg_90_32, xchg_90_64}
     X86_RMW_REG(xadd_##bits, bits, xadd_calc_##bits, xchg_done_##bits)                             \
     X86_RMWS(xadd_##bits, bits, xadd_calc_##bits, xchg_done_##bits)
 X86_FOR_SIZES(XADD_SIZE, _)
-x86_handler *const x86_t_XADD[12] = X86_TABLE_FORMS(xadd_);
+x86_handler *const x86_t_XADD[16] = X86_TABLE_FORMS(xadd_);
 
 /* --- CMPXCHG: memory is written in either case (SDM Vol.2A). A register is not: its upper half stays when 32 bits
  * differ. --- */
@@ -108,7 +109,7 @@ x86_handler *const x86_t_XADD[12] = X86_TABLE_FORMS(xadd_);
     }                                                                                              \
     X86_RMWS(cmpxchg_##bits, bits, cmpxchg_calc_##bits, cmpxchg_done_##bits)
 X86_FOR_SIZES(CMPXCHG_SIZE, _)
-x86_handler *const x86_t_CMPXCHG[12] = X86_TABLE_FORMS(cmpxchg_);
+x86_handler *const x86_t_CMPXCHG[16] = X86_TABLE_FORMS(cmpxchg_);
 
 /* --- BSWAP --- */
 

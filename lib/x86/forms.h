@@ -9,7 +9,7 @@
  *   X86_RMWS(id, bits, CALC, DONE)  E in memory is changed:   new = CALC(cpu, u, old, &cc), DONE(cpu, u, old)
  *   X86_READS_REG, X86_RMW_REG      the same operations on a register E
  *
- * Each X86_...S defines id_flat and id_seg (insn.h: FORM_FLAT, FORM_SEG), the _REG ones id_reg.
+ * Each X86_...S defines id_flat, id_base and id_seg (insn.h: FORM_FLAT, FORM_BASE, FORM_SEG), the _REG ones id_reg.
  */
 #ifndef X86_FORMS_H
 #define X86_FORMS_H
@@ -38,6 +38,14 @@ X86_INLINE bool x86_fast_flat(const struct x86_cpu *cpu, const struct x86_uop *u
     (void)size;
     (void)write;
     *lin = x86_ea_flat(cpu, u);
+    return true;
+}
+X86_INLINE bool x86_fast_base(const struct x86_cpu *cpu, const struct x86_uop *u, unsigned size, bool write,
+                              uint64_t *lin)
+{
+    (void)size;
+    (void)write;
+    *lin = cpu->r[u->base] + (uint64_t)(int64_t)u->disp;
     return true;
 }
 X86_INLINE bool x86_fast_lin(const struct x86_cpu *cpu, unsigned seg, uint64_t off, unsigned size, bool write,
@@ -97,6 +105,7 @@ X86_INLINE bool x86_wr_hit(struct x86_cpu *cpu, uint64_t lin, unsigned size, uin
         FIN(cpu, u, v);                                                                            \
         X86_NEXT_IO(cpu, u);                                                                       \
     }                                                                                              \
+    X86_LOAD_FORM(id, base, bits, FIN)                                                             \
     X86_LOAD_FORM(id, flat, bits, FIN)                                                             \
     X86_LOAD_FORM(id, seg, bits, FIN)
 
@@ -127,6 +136,7 @@ X86_INLINE bool x86_wr_hit(struct x86_cpu *cpu, uint64_t lin, unsigned size, uin
             return x86_leave(cpu, u);                                                              \
         X86_NEXT_IO(cpu, u);                                                                       \
     }                                                                                              \
+    X86_STORE_FORM(id, base, bits, VALUE)                                                          \
     X86_STORE_FORM(id, flat, bits, VALUE)                                                          \
     X86_STORE_FORM(id, seg, bits, VALUE)
 
@@ -174,6 +184,7 @@ bool x86_rmw_cold_at(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsig
     }
 #define X86_RMWS(id, bits, CALC, DONE)                                                             \
     X86_RMW_COLD(id, bits, CALC, DONE, false)                                                      \
+    X86_RMW_FORM(id, base, bits, CALC, DONE)                                                       \
     X86_RMW_FORM(id, flat, bits, CALC, DONE)                                                       \
     X86_RMW_FORM(id, seg, bits, CALC, DONE)
 
@@ -195,13 +206,14 @@ bool x86_rmw_cold_at(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsig
 #define X86_TABLE_FORMS(id)                                                                        \
     {                                                                                              \
         id##8_reg, id##16_reg, id##32_reg, id##64_reg, id##8_flat, id##16_flat, id##32_flat,       \
-            id##64_flat, id##8_seg, id##16_seg, id##32_seg, id##64_seg                             \
+            id##64_flat, id##8_seg, id##16_seg, id##32_seg, id##64_seg, id##8_base, id##16_base,   \
+            id##32_base, id##64_base                                                               \
     }
 /* Without an 8-bit form. */
 #define X86_TABLE_FORMS_V(id)                                                                      \
     {                                                                                              \
         NULL, id##16_reg, id##32_reg, id##64_reg, NULL, id##16_flat, id##32_flat, id##64_flat,     \
-            NULL, id##16_seg, id##32_seg, id##64_seg                                               \
+            NULL, id##16_seg, id##32_seg, id##64_seg, NULL, id##16_base, id##32_base, id##64_base  \
     }
 #define X86_FOR_SIZES(M, ...)   M(8, __VA_ARGS__) M(16, __VA_ARGS__) M(32, __VA_ARGS__) M(64, __VA_ARGS__)
 #define X86_FOR_SIZES_V(M, ...) M(16, __VA_ARGS__) M(32, __VA_ARGS__) M(64, __VA_ARGS__)

@@ -15,8 +15,8 @@
  *   feature     CPUID feature that must be offered, without X86_FEAT_; BASE = always
  *   shape       how `handlers` is indexed (enum x86_shape)
  *   handlers    an x86_handler * const array: ONE: [1]; SIZE: [4] by operand size (8,16,32,64);
- *               FORM: [3]; FORM_SIZE: [3][4] (forms: E is a register, E is flat memory, E is memory through
- *               the segment check)
+ *               FORM: [3]; FORM_SIZE: [4][4] (forms: E is a register, E is flat memory, E is memory through
+ *               the segment check, and for FORM_SIZE alone: E is flat memory without an index register)
  *
  * Within a file, rows of one map and opcode stand together, the more special *last*: the decoder looks from the last
  * one upwards and takes the first that fits and whose feature the CPU model offers. That is how TZCNT
@@ -113,6 +113,7 @@ enum x86_shape { X86_SHAPE_ONE, X86_SHAPE_SIZE, X86_SHAPE_FORM, X86_SHAPE_FORM_S
 #define X86_FORM_REG  0 /* E is a register */
 #define X86_FORM_FLAT 1 /* E is memory: 64-bit addressing without FS/GS, no segment arithmetic */
 #define X86_FORM_SEG  2 /* E is memory: any other addressing */
+#define X86_FORM_BASE 3 /* FORM_SIZE tables: as FORM_FLAT, and there is no index */
 
 struct x86_row {
     const char *name; /* lower-case mnemonic */

@@ -49,7 +49,7 @@ static unsigned pack_memory(const struct x86_insn *in, unsigned offset, struct x
     return flat ? X86_FORM_FLAT : X86_FORM_SEG;
 }
 
-static x86_handler *pick(const struct x86_row *r, unsigned form, unsigned size)
+static x86_handler *pick(const struct x86_row *r, unsigned form, unsigned size, bool no_index)
 {
     switch (r->shape) {
     case X86_SHAPE_SIZE:
@@ -57,6 +57,8 @@ static x86_handler *pick(const struct x86_row *r, unsigned form, unsigned size)
     case X86_SHAPE_FORM:
         return r->handlers[form];
     case X86_SHAPE_FORM_SIZE:
+        if (form == X86_FORM_FLAT && no_index)
+            form = X86_FORM_BASE;
         return r->handlers[form * 4 + size];
     default:
         return r->handlers[0];
@@ -99,7 +101,7 @@ void x86_lower(const struct x86_cpu *cpu, const struct x86_insn *in, unsigned of
         if (!in->has_modrm)
             u->disp = in->imm2; /* far pointer's selector, ENTER's nesting level */
     }
-    u->fn = pick(r, form, in->size);
+    u->fn = pick(r, form, in->size, u->index == X86_NOREG);
     if (!u->fn)
         u->fn = x86_op_ud;
 }
