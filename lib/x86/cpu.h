@@ -175,6 +175,8 @@ struct x86_cpu {
     bool rip_set;  /* ... and it changed rip */
     uint64_t rip;  /* exact only between blocks; inside, RIPBASE + uop offset */
     struct x86_uop *cur; /* instruction that entered a slow path */
+    uint64_t rmw_old; /* what memory held before a read-modify-write by the slow paths: a local of the
+                       * handler whose address is handed on would turn its last jump into a call */
     union {
         uint64_t tmp; /* value handed over by slow paths */
         uint64_t tmpq[4];

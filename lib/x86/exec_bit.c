@@ -83,9 +83,10 @@ BT_SIZE(64, 3)
     }                                                                                              \
     static struct x86_uop *name##_E_G_##bits##_mem(struct x86_cpu *cpu, struct x86_uop *u)         \
     {                                                                                              \
-        uint64_t lin, old;                                                                         \
+        uint64_t lin;                                                                              \
         if (!bit_address(cpu, u, log2, true, &lin) ||                                              \
-            !x86_rmw_cold_at(cpu, u, lin, bits / 8, false, name##_E_G_step_##bits, &old))          \
+            !x86_rmw_cold_at(cpu, u, lin, bits / 8, false, name##_E_G_step_##bits,                 \
+                             &cpu->rmw_old))                                                       \
             return x86_leave(cpu, u);                                                              \
         X86_NEXT_IO(cpu, u);                                                                       \
     }

@@ -25,7 +25,7 @@ static struct x86_uop *bound(struct x86_cpu *cpu, struct x86_uop *u)
     }
     if (i < low || i > high)
         return x86_raise(cpu, u, X86_BR);
-    X86_NEXT_IO(cpu, u);
+    return x86_leave_next(cpu, u); /* X86_NEXT would be a call here: addresses of locals were handed on */
 }
 DEFINE_ONE(BOUND, bound)
 
@@ -71,9 +71,9 @@ static uint64_t cmpxchg8b_step(struct x86_cpu *cpu, struct x86_uop *u, uint64_t 
 }
 static struct x86_uop *cmpxchg8b(struct x86_cpu *cpu, struct x86_uop *u)
 {
-    uint64_t old;
-    if (!x86_rmw_cold(cpu, u, 8, false, cmpxchg8b_step, &old))
+    if (!x86_rmw_cold(cpu, u, 8, false, cmpxchg8b_step, &cpu->rmw_old))
         return x86_leave(cpu, u);
+    uint64_t old = cpu->rmw_old;
     if (!(cpu->cc & X86_CC_ZF)) {
         X86_PUT32(cpu, X86_RAX, old);
         X86_PUT32(cpu, X86_RDX, old >> 32);
@@ -126,15 +126,16 @@ static bool swap_16_slow(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, u
     return true;
 }
 
-static struct x86_uop *cmpxchg16b(struct x86_cpu *cpu, struct x86_uop *u)
+/* Its own function because addresses of its locals are handed on (uop.h). False: leave. */
+static __attribute__((noinline)) bool swap_pair(struct x86_cpu *cpu, struct x86_uop *u)
 {
     uint64_t lin, old[2] = {cpu->r[X86_RAX], cpu->r[X86_RDX]};
     const uint64_t new[2] = {cpu->r[X86_RBX], cpu->r[X86_RCX]};
     bool equal, special = false;
     if (!x86_ea_seg(cpu, u, 16, true, &lin))
-        return x86_leave(cpu, u);
+        return false;
     if (lin & 15)
-        return x86_raise_err(cpu, u, X86_GP, 0);
+        return x86_fault_err(cpu, X86_GP, 0) == X86_OK;
     void *p = (void *)x86_rmw_fast(cpu, lin, 16);
     if (!p)
         p = x86_rmw_slow(cpu, u, lin, 16, &special);
@@ -142,18 +143,24 @@ static struct x86_uop *cmpxchg16b(struct x86_cpu *cpu, struct x86_uop *u)
         equal = swap_16(cpu, p, old, new);
     } else {
         if (!special)
-            return x86_leave(cpu, u);
+            return false;
         cpu->ops->split_lock(cpu);
         bool ok = swap_16_slow(cpu, u, lin, old, new, &equal);
         cpu->ops->split_unlock(cpu);
         if (!ok)
-            return x86_leave(cpu, u);
+            return false;
     }
     cpu->cc = (x86_cc)((cpu->cc & ~X86_CC_ZF) | (equal ? X86_CC_ZF : 0));
     if (!equal) {
         cpu->r[X86_RAX] = old[0];
         cpu->r[X86_RDX] = old[1];
     }
+    return true;
+}
+static struct x86_uop *cmpxchg16b(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    if (!swap_pair(cpu, u))
+        return x86_leave(cpu, u);
     X86_NEXT_IO(cpu, u);
 }
 DEFINE_ONE(CMPXCHG16B, cmpxchg16b)

@@ -126,7 +126,7 @@ static struct x86_uop *store_dtr(struct x86_cpu *cpu, struct x86_uop *u, const s
     memcpy(img + 2, &t->base, 8);
     if (!x86_mem_lin(cpu, u, size, true) || !x86_write_bytes(cpu, u, cpu->tmp, img, size))
         return x86_leave(cpu, u);
-    X86_NEXT(cpu, u);
+    return x86_leave_next(cpu, u); /* not X86_NEXT: addresses of locals were handed on (uop.h) */
 }
 
 static struct x86_uop *load_dtr(struct x86_cpu *cpu, struct x86_uop *u, struct x86_dtr *t)
@@ -312,7 +312,7 @@ static struct x86_uop *ask(struct x86_cpu *cpu, struct x86_uop *u, bool lsl)
     if (ok)
         x86_write_gpr(cpu, u->reg, lsl ? d.limit : d.hi & 0x00f0ff00, x86_uop_bytes(u));
     set_zf(cpu, ok);
-    X86_NEXT(cpu, u);
+    return x86_leave_next(cpu, u); /* not X86_NEXT: addresses of locals were handed on (uop.h) */
 }
 static struct x86_uop *exec_lar(struct x86_cpu *cpu, struct x86_uop *u)
 {
@@ -339,7 +339,7 @@ static struct x86_uop *verify(struct x86_cpu *cpu, struct x86_uop *u, bool write
         ok = d.ar & X86_AR_S && visible(cpu, sel, &d) && (write ? !code && rw : !code || rw);
     }
     set_zf(cpu, ok);
-    X86_NEXT(cpu, u);
+    return x86_leave_next(cpu, u); /* not X86_NEXT: addresses of locals were handed on (uop.h) */
 }
 static struct x86_uop *exec_verr(struct x86_cpu *cpu, struct x86_uop *u)
 {

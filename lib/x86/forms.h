@@ -176,10 +176,9 @@ bool x86_rmw_cold_at(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsig
     }                                                                                              \
     X86_COLD struct x86_uop *id##_cold(struct x86_cpu *cpu, struct x86_uop *u)                     \
     {                                                                                              \
-        uint64_t old;                                                                              \
-        if (!x86_rmw_cold(cpu, u, bits / 8, lock, id##_step, &old))                                \
+        if (!x86_rmw_cold(cpu, u, bits / 8, lock, id##_step, &cpu->rmw_old))                       \
             return x86_leave(cpu, u);                                                              \
-        DONE(cpu, u, (uint##bits##_t)old);                                                         \
+        DONE(cpu, u, (uint##bits##_t)cpu->rmw_old);                                                \
         X86_NEXT_IO(cpu, u);                                                                       \
     }
 #define X86_RMWS(id, bits, CALC, DONE)                                                             \
