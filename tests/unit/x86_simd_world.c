@@ -54,11 +54,18 @@ static void before_rmw(struct x86_cpu *cpu, uint64_t gpa, unsigned size)
     (void)cpu, (void)gpa, (void)size;
 }
 
+static void no_lock(struct x86_cpu *cpu)
+{
+    (void)cpu;
+}
+
 static const struct x86_ops ops = {
     .page = page,
     .read_phys = read_phys,
     .write_phys = write_phys,
     .before_rmw = before_rmw,
+    .split_lock = no_lock,
+    .split_unlock = no_lock,
 };
 
 struct simd_world *s_new(void)
@@ -82,8 +89,9 @@ struct simd_world *s_new(void)
     cpu->xcr0 = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
     cpu->mxcsr = X86_MXCSR_INITIAL;
     x86_host_features(cpu->feat);
-    static const uint8_t ours[] = {X86_FEAT_FXSR, X86_FEAT_XSAVE, X86_FEAT_XSAVEOPT,
-                                   X86_FEAT_XSAVEC, X86_FEAT_XSAVES};
+    static const uint8_t ours[] = {X86_FEAT_FXSR,   X86_FEAT_XSAVE,  X86_FEAT_XSAVEOPT,
+                                   X86_FEAT_XSAVEC, X86_FEAT_XSAVES, X86_FEAT_CX8,
+                                   X86_FEAT_CX16};
     for (unsigned i = 0; i < sizeof(ours); i++)
         cpu->feat[ours[i] >> 6] |= UINT64_C(1) << (ours[i] & 63);
     x86_fpu_reset(cpu);
