@@ -1,5 +1,5 @@
-/* Breakpoint registers: SDM Vol.3B 17.2. The host program has data breakpoints of its own, unseen by
- * the guest. */
+/* Breakpoint registers: SDM Vol.3B 17.2. The host program has data breakpoints of its own, unseen
+ * by the guest. */
 #include "x86/sysint.h"
 
 enum bp_kind { BP_EXEC = 0, BP_WRITE = 1, BP_IO = 2, BP_ACCESS = 3 };
