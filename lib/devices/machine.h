@@ -74,6 +74,9 @@ struct vmlib_machine {
     uint64_t ram_below, ram_above; /* bytes below and above 4 GiB */
     bool booted;
 
+    /* Whose thread has the lock, and what brought it there: an end is put down to it. */
+    struct vmi_machine_cpu *acting;
+    uint32_t acting_reason;
     /* The end. `result` is valid once `ended` is set. */
     _Atomic bool stop, ended;
     struct vmlib_machine_result result;

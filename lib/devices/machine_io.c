@@ -258,6 +258,8 @@ int vmi_machine_pio(void *machine, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
     int answer;
 
     vmi_machine_lock(m);
+    m->acting = &m->cpu[vmlib_vcpu_index(vcpu)];
+    m->acting_reason = VMLIB_EXIT_PIO;
     if (!d->read) {
         answer = unclaimed(m);
         if (!pio->write)

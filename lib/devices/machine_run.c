@@ -45,9 +45,15 @@ void vmi_machine_end(struct vmlib_machine *m, uint32_t end, uint32_t value, cons
 {
     if (atomic_load_explicit(&m->ended, memory_order_relaxed))
         return;
+    m->result.size = sizeof m->result;
     m->result.end = end;
     m->result.value = value;
     snprintf(m->result.text, sizeof m->result.text, "%s", text);
+    if (m->acting) {
+        m->result.vcpu = m->acting->apic.index;
+        m->result.exit_reason = m->acting_reason;
+        vmlib_vcpu_get_reg(vmi_machine_vcpu(m->acting), VMLIB_REG_RIP, &m->result.rip);
+    }
     atomic_store_explicit(&m->ended, true, memory_order_release);
     cancel_all(m);
 }
@@ -105,6 +111,8 @@ static bool prepare(struct vmlib_machine *m, struct vmi_machine_cpu *c, struct v
     uint64_t now, until, limit = VMI_NEVER;
 
     vmi_machine_lock(m);
+    m->acting = c;
+    m->acting_reason = VMLIB_EXIT_NONE;
     if (atomic_load(&m->stop))
         vmi_machine_end(m, VMLIB_MACHINE_STOPPED, 0, "stopped by the host");
     if (m->timeout_at) {
@@ -214,6 +222,8 @@ static void account(struct vmlib_machine *m, struct vmi_machine_cpu *c, vmlib_vc
 
     vmi_machine_lock(m);
     atomic_store_explicit(&c->run_until, 0, memory_order_relaxed);
+    m->acting = c;
+    m->acting_reason = error ? VMLIB_EXIT_NONE : e->reason;
     before = atomic_load(&m->ended);
     if (!error) {
         vmi_count(&m->exits[e->reason & 31]);
@@ -224,13 +234,6 @@ static void account(struct vmlib_machine *m, struct vmi_machine_cpu *c, vmlib_vc
         vmi_machine_end(m, VMLIB_MACHINE_ERROR, 0, vmlib_last_error());
         if (!before)
             m->result.error = error;
-    }
-    if (atomic_load(&m->ended) &&
-        !m->result.size) { /* the first vCPU that comes back after the end */
-        m->result.size = sizeof m->result;
-        m->result.vcpu = c->apic.index;
-        m->result.exit_reason = e->reason;
-        m->result.rip = e->rip;
     }
     vmi_machine_unlock(m);
 }

@@ -72,7 +72,7 @@ struct vmlib_machine_result {
     uint32_t value; /**< debug exit: what the guest wrote */
     uint32_t vcpu;  /**< index of the vCPU that caused it */
     int32_t error;
-    uint32_t exit_reason; /**< VMLIB_EXIT_ constant of that vCPU's last record */
+    uint32_t exit_reason; /**< VMLIB_EXIT_ constant: the guest event that ended it; NONE: the host did */
     uint64_t rip;         /**< of that vCPU */
     char text[128];       /**< one line for people */
 };

@@ -91,6 +91,8 @@ static void debug_exit(void **state)
     /* mov al, 2a; out f4, al */
     assert_int_equal(run("\xb0\x2a\xe6\xf4\xf4", 5), VMLIB_MACHINE_DEBUG_EXIT);
     assert_int_equal(result.value, 0x2a);
+    assert_int_equal(result.exit_reason, VMLIB_EXIT_PIO);
+    assert_int_equal(result.rip, 2);
     /* a second call returns the same at once */
     assert_int_equal(vmlib_machine_run_vcpu(machine, vcpu, &result), 0);
     assert_int_equal(result.value, 0x2a);
