@@ -420,6 +420,12 @@ static void scramble(void)
     cpu->mxcsr = 0x1fa1;
 }
 
+static void init_fpu(void)
+{
+    x86_fpu_reset(&w->cpu);
+    memset(w->cpu.fpu.st, 0, sizeof(w->cpu.fpu.st));
+}
+
 #define CPU_STATE_EQUAL(a, b, n)                         \
     (!memcmp((a)->v, (b)->v, (n) * sizeof((a)->v[0])) && \
      !memcmp(&(a)->fpu, &(b)->fpu, sizeof((a)->fpu)) && (a)->mxcsr == (b)->mxcsr)
@@ -558,6 +564,64 @@ static void xrstor_faults(void **state)
     s_fault(w, X86_UD);
 }
 
+/* Outside 64-bit mode: eight registers, selectors beside the pointers, segment limits */
+static void state_32(void **state)
+{
+    (void)state;
+    NEEDS(AVX);
+    struct x86_cpu *cpu = &w->cpu;
+    static struct x86_cpu saved;
+    cpu->mode = X86_MODE_32 | X86_MODE_SS32;
+    cpu->lin_mask = UINT32_MAX;
+    for (unsigned i = 0; i < X86_NSEG; i++)
+        cpu->seg[i] = (struct x86_seg){.limit = UINT32_MAX, .rd_fast = true, .wr_fast = true};
+    x86_tlb_flush(cpu);
+    scramble();
+    cpu->fpu.fcs = 0x1234;
+    cpu->fpu.fds = 0x5678;
+    cpu->fpu.fip = 0x22334455;
+    cpu->fpu.fdp = 0x77889900;
+    saved = *cpu;
+    cpu->r[X86_RSI] = S_DATA;
+    memset(w->mem + S_DATA, 0xcc, 1024);
+    S_RUN(w, 0x0f, 0xae, 0x06); /* FXSAVE */
+    s_ok(w);
+    const uint8_t *a = w->mem + S_DATA;
+    assert_int_equal(a[12] | a[13] << 8, 0x1234);
+    assert_memory_equal(a + 160 + 7 * 16, saved.v[7].b, 16);
+    assert_int_equal(a[160 + 8 * 16], 0xcc); /* XMM8 is not there */
+    memset(cpu->v, 0, sizeof(cpu->v));
+    init_fpu();
+    S_RUN(w, 0x0f, 0xae, 0x0e); /* FXRSTOR */
+    s_ok(w);
+    assert_true(!memcmp(&cpu->fpu, &saved.fpu, sizeof(saved.fpu)));
+    assert_memory_equal(cpu->v[7].b, saved.v[7].b, 16);
+    assert_true(!cpu->v[8].q[0]);
+
+    memcpy(cpu->v, saved.v, sizeof(saved.v));
+    cpu->r[X86_RAX] = 7;
+    cpu->r[X86_RDX] = 0;
+    memset(w->mem + S_DATA, 0, 1024);
+    S_RUN(w, 0x0f, 0xae, 0x26); /* XSAVE */
+    s_ok(w);
+    assert_memory_equal(a + 576 + 7 * 16, saved.v[7].b + 16, 16);
+    assert_int_equal(a[576 + 8 * 16], 0);
+    memset(cpu->v, 0xee, sizeof(cpu->v));
+    S_RUN(w, 0x0f, 0xae, 0x2e); /* XRSTOR */
+    s_ok(w);
+    assert_memory_equal(cpu->v, saved.v, 8 * sizeof(saved.v[0]));
+    assert_int_equal(cpu->v[8].b[0], 0xee);
+    S_RUN(w, 0xc5, 0xfc, 0x77); /* VZEROALL */
+    s_ok(w);
+    assert_true(!cpu->v[7].q[0] && cpu->v[8].b[0] == 0xee);
+    cpu->seg[X86_DS].limit = S_DATA + 511;
+    S_RUN(w, 0x0f, 0xae, 0x06);
+    s_ok(w);
+    cpu->seg[X86_DS].limit = S_DATA + 510;
+    S_RUN(w, 0x0f, 0xae, 0x06);
+    s_fault(w, X86_GP);
+}
+
 /* MMX: TOP, tags and exponents */
 static void mmx_state(void **state)
 {
@@ -586,6 +650,7 @@ int main(void)
         T(devices),      T(unmasked_exceptions), T(exact_underflow), T(comparison_faults),
         T(mxcsr),        T(gather_restarts),     T(masked_moves),    T(fxsave),
         T(xsave),        T(xrstor_faults),       T(mmx_state),       T(flags_accumulate),
+        T(state_32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
