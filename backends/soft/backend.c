@@ -38,6 +38,7 @@ static int vm_create(struct vmi_vm *owner)
         return vmi_error(VMLIB_E_NOMEM, "no memory for the VM");
     vm->owner = owner;
     pthread_mutex_init(&vm->split_lock, NULL);
+    pthread_rwlock_init(&vm->vcpus_lock, NULL);
     owner->impl = vm;
     return 0;
 }
@@ -47,6 +48,7 @@ static void vm_destroy(struct vmi_vm *owner)
     struct soft_vm *vm = owner->impl;
     soft_mem_free(vm);
     pthread_mutex_destroy(&vm->split_lock);
+    pthread_rwlock_destroy(&vm->vcpus_lock);
     free(vm);
 }
 
@@ -134,7 +136,9 @@ static int vcpu_create(struct vmi_vcpu *owner, bool wait_sipi, const struct vmli
 static void vcpu_destroy(struct vmi_vcpu *owner)
 {
     struct soft_vcpu *v = owner->impl;
+    pthread_rwlock_wrlock(&v->vm->vcpus_lock);
     __atomic_store_n(&v->vm->vcpu[owner->index], NULL, __ATOMIC_RELEASE);
+    pthread_rwlock_unlock(&v->vm->vcpus_lock);
     soft_cache_free(v);
     pthread_mutex_destroy(&v->queue_lock);
     free(v);

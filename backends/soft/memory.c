@@ -120,11 +120,13 @@ static void code_written(struct soft_vm *vm, struct soft_vcpu *self, uintptr_t p
     if (self)
         soft_cache_overwritten(self, page, mask);
     unsigned n = __atomic_load_n(&vm->nvcpus, __ATOMIC_ACQUIRE);
+    pthread_rwlock_rdlock(&vm->vcpus_lock);
     for (unsigned i = 0; i < n; i++) {
         struct soft_vcpu *o = __atomic_load_n(&vm->vcpu[i], __ATOMIC_ACQUIRE);
         if (o && o != self)
             announce(o, page, mask);
     }
+    pthread_rwlock_unlock(&vm->vcpus_lock);
 }
 
 /* After a store inside one page: dirty log, and whoever decoded these bytes. The marks go at once,
@@ -314,17 +316,22 @@ static bool still_busy(struct soft_vcpu *v, uint32_t bits)
 void soft_request_all(struct soft_vm *vm, uint32_t bits)
 {
     unsigned n = __atomic_load_n(&vm->nvcpus, __ATOMIC_ACQUIRE);
+    pthread_rwlock_rdlock(&vm->vcpus_lock);
     for (unsigned i = 0; i < n; i++) {
         struct soft_vcpu *o = __atomic_load_n(&vm->vcpu[i], __ATOMIC_ACQUIRE);
         if (o)
             soft_request(o, bits);
     }
+    pthread_rwlock_unlock(&vm->vcpus_lock);
 }
 
 /* Every other vCPU has served the request, or will before it touches guest memory again. */
 static void rendezvous(struct soft_vm *vm, struct soft_vcpu *self, uint32_t bits)
 {
     unsigned n = __atomic_load_n(&vm->nvcpus, __ATOMIC_ACQUIRE);
+    if (n < 2)
+        return;
+    pthread_rwlock_rdlock(&vm->vcpus_lock);
     for (unsigned i = 0; i < n; i++) {
         struct soft_vcpu *o = __atomic_load_n(&vm->vcpu[i], __ATOMIC_ACQUIRE);
         if (o && o != self)
@@ -339,6 +346,7 @@ static void rendezvous(struct soft_vm *vm, struct soft_vcpu *self, uint32_t bits
                 sched_yield();
         }
     }
+    pthread_rwlock_unlock(&vm->vcpus_lock);
 }
 
 bool soft_cover_code(struct soft_vcpu *v, uint64_t gpa, unsigned bytes)

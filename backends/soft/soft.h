@@ -35,10 +35,10 @@ struct soft_vm {
     struct soft_code *code; /* per slot */
     uint32_t nslots;
     bool aliases;                            /* some host memory is mapped more than once */
-    struct soft_vcpu *vcpu[VMLIB_MAX_VCPUS]; /* atomic pointers */
+    struct soft_vcpu *vcpu[VMLIB_MAX_VCPUS]; /* atomic pointers; see vcpus_lock */
     unsigned nvcpus;                         /* atomic: entries of vcpu that may be set */
-    uint32_t covering; /* atomic: vCPUs that are turning a page into a code page */
-    pthread_mutex_t lock;
+    uint32_t covering;           /* atomic: vCPUs that are turning a page into a code page */
+    pthread_rwlock_t vcpus_lock; /* read: looks at other vCPUs; write: one of them goes away */
     pthread_mutex_t split_lock;
 };
 
