@@ -146,9 +146,12 @@ void *diff_shared(size_t size); /* memory that the child shares */
 struct diff_emulator;
 struct diff_emulator *diff_emulator_new(void);
 const uint64_t *diff_emulator_features(struct diff_emulator *e);
-/* `cold`: with an empty TLB; warm runs take the fast paths. */
+/* `cold`: by x86_step() with an empty TLB; otherwise inside a block, and by the fast paths. */
 void diff_emulate(struct diff_emulator *e, const struct diff_case *c, bool cold,
                   struct diff_result *r);
+
+/* Since the last look, no handler has called its successor instead of jumping to it. */
+bool diff_emulator_stack_ok(struct diff_emulator *e);
 
 /* --- hostfeat.c: feature bits the host's CPU has --- */
 void diff_host_features(uint64_t feat[4]);

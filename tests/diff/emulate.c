@@ -5,6 +5,7 @@
 
 #include "diff.h"
 #include "x86/flags.h"
+#include "x86/handlers.h"
 #include "x86/mem.h"
 #include "x86/ops.h"
 #include "x86/sys.h"
@@ -19,6 +20,8 @@
 
 struct diff_emulator {
     struct x86_cpu cpu;
+    uintptr_t stack,
+        deepest; /* host stack at the end of a block: of an empty one, and the lowest seen */
     struct x86_tlb_entry tlb[X86_NBANKS * X86_TLB_SIZE];
     uint8_t mem[PA_SIZE] __attribute__((aligned(4096)));
 };
@@ -189,6 +192,46 @@ static void load_memory(struct diff_emulator *e, const struct diff_case *c)
     memcpy(window + (c->in.rip + diff_seg_base(c, X86_CS) - DIFF_BASE), c->bytes, c->length);
 }
 
+/* End of a block that looks at the host's stack. Handlers end in jumps; one that calls its
+ * successor would let a loop of the guest overflow the stack. */
+static struct x86_uop *end_of_block(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    struct diff_emulator *e = cpu->host;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (!e->stack)
+        e->stack = here;
+    if (!e->deepest || here < e->deepest)
+        e->deepest = here;
+    return x86_op_end(cpu, u);
+}
+
+/* As the block cache runs code: not at the start of its block, and with a successor. */
+static __attribute__((noinline)) void run_block(struct diff_emulator *e, const struct diff_case *c)
+{
+    struct x86_cpu *cpu = &e->cpu;
+    struct x86_uop u[3];
+    const unsigned before = 16;
+    cpu->leave = X86_LEAVE_LOOKUP;
+    cpu->r[X86_RIPBASE] = c->in.rip - before;
+    x86_lower(cpu, &c->insn, before, &u[0]);
+    u[1] = (struct x86_uop){.fn = end_of_block, .ip = (uint16_t)(before + c->insn.length)};
+    u[2] = u[1];
+    if (!e->stack)
+        x86_run_uops(cpu, &u[1]); /* the measure */
+    cpu->rip = c->in.rip;
+    cpu->leave = X86_LEAVE_LOOKUP;
+    cpu->left -= 1;
+    x86_run_uops(cpu, u);
+    x86_fp_sync(cpu);
+}
+
+bool diff_emulator_stack_ok(struct diff_emulator *e)
+{
+    bool ok = !X86_THREADED || e->stack == e->deepest;
+    e->deepest = e->stack;
+    return ok;
+}
+
 void diff_emulate(struct diff_emulator *e, const struct diff_case *c, bool cold,
                   struct diff_result *r)
 {
@@ -198,7 +241,10 @@ void diff_emulate(struct diff_emulator *e, const struct diff_case *c, bool cold,
     if (cold)
         x86_tlb_flush(cpu);
     for (unsigned i = 0; i < 100000; i++) { /* a REP string may come back several times */
-        x86_step(cpu);
+        if (cold || c->insn.row == X86_I_NONE)
+            x86_step(cpu);
+        else
+            run_block(e, c);
         if (cpu->leave != X86_LEAVE_LOOKUP || cpu->rip != c->in.rip)
             break;
     }

@@ -25,7 +25,7 @@ struct options {
 
 struct totals {
     uint64_t cases, faults, lost;
-    unsigned rows, failed_rows, uncovered, not_offered, not_on_host, excluded;
+    unsigned deep, rows, failed_rows, uncovered, not_offered, not_on_host, excluded;
 };
 
 static struct {
@@ -103,6 +103,11 @@ static void run_row(uint32_t row, const struct options *o, struct totals *t)
     if (n)
         failed += check_batch(n, t, failed, &covered);
     t->rows++;
+    if (!diff_emulator_stack_ok(d.emulator)) {
+        t->deep++;
+        printf("row %u (%s): its handler calls the next one instead of jumping to it\n", row,
+               x86_rows[row].name);
+    }
     if (failed) {
         t->failed_rows++;
         printf("row %u (%s): %u cases differ\n", row, x86_rows[row].name, failed);
@@ -198,5 +203,5 @@ int main(int argc, char **argv)
            "to guests, %u not on this host, %u excluded\n",
            t.rows, t.cases, t.faults, t.failed_rows, t.uncovered, t.not_offered, t.not_on_host,
            t.excluded);
-    return t.failed_rows || t.uncovered || t.lost;
+    return t.failed_rows || t.uncovered || t.lost || t.deep;
 }
