@@ -61,12 +61,13 @@ struct x86_ops {
     /* A triple fault, INIT state, etc. need no op: see cpu->shutdown. */
 };
 
-/* End of a handler that has called an op which may have run host code. */
+/* End of a handler that has called an op which may have run host code. It goes back to x86_run_uops() instead of
+ * jumping on: such handlers may let addresses of locals escape, and a jump would become a call that never returns. */
 #define X86_NEXT_IO(cpu, u)                                                                        \
     do {                                                                                           \
         if (X86_UNLIKELY((cpu)->resync))                                                           \
             return x86_leave_next(cpu, u);                                                         \
-        X86_NEXT(cpu, u);                                                                          \
+        return (u) + 1;                                                                            \
     } while (0)
 
 #endif

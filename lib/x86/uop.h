@@ -61,9 +61,9 @@ static inline unsigned x86_uop_bytes(const struct x86_uop *u) /* operand size in
 }
 
 /* --- hand-over ---
- * X86_THREADED: the compiler turns `return f(cpu, u)` into a jump. GCC does from -O2 on, except under
- * sanitizers; clang is told by attribute. Handlers must not let addresses of locals escape, or the jump
- * becomes a call and the stack grows. */
+ * X86_THREADED: the compiler turns `return f(cpu, u)` into a jump. GCC and clang do from -O2 on, except under
+ * sanitizers. (clang's musttail cannot say so: it refuses inlined helpers that take more arguments.) Handlers must
+ * not let addresses of locals escape, or the jump becomes a call and the stack grows. */
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) &&    \
     !defined(X86_NO_THREADED)
 #define X86_THREADED 1
@@ -71,9 +71,7 @@ static inline unsigned x86_uop_bytes(const struct x86_uop *u) /* operand size in
 #define X86_THREADED 0
 #endif
 
-#if X86_THREADED && defined(__clang__)
-#define X86_JUMP(cpu, u) __attribute__((musttail)) return (u)->fn((cpu), (u))
-#elif X86_THREADED
+#if X86_THREADED
 #define X86_JUMP(cpu, u) return (u)->fn((cpu), (u))
 #else
 #define X86_JUMP(cpu, u) return (void)(cpu), (u)
