@@ -378,7 +378,8 @@ static struct soft_block *build_at(struct soft_vcpu *v, uint64_t lin)
 static struct soft_block *recent(struct x86_cpu *cpu)
 {
     const struct x86_jump *j = &cpu->jc[x86_jc_hash(cpu->rip)];
-    if (j->key != cpu->rip + 1 || j->head->row != cpu->mode || !(cpu->mode & X86_MODE_FLAT))
+    if (j->key != X86_JC_KEY(cpu->rip) || !j->head || j->head->row != cpu->mode ||
+        !(cpu->mode & X86_MODE_FLAT))
         return NULL;
     struct soft_block *b = (struct soft_block *)((char *)j->head - offsetof(struct soft_block, u));
     return !b->dead && leads_to(cpu, cpu->rip, b->host) && usable(cpu, b, cpu->rip) ? b : NULL;

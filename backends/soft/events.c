@@ -24,6 +24,7 @@ bool soft_deliver(struct soft_vcpu *v, const struct x86_event *ev, bool show)
     struct x86_event e = *ev;
     e.seen = !show;
     cpu->leave = X86_LEAVE_LOOKUP;
+    x86_worked(cpu, 64); /* faults may follow each other for ever */
     enum x86_result r = x86_deliver(cpu, &e);
     if (r == X86_EXIT && cpu->leave == X86_LEAVE_SHUTDOWN)
         cpu->shutdown = true;

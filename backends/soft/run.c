@@ -37,7 +37,7 @@ static void remember_target(struct soft_vcpu *v, struct soft_block *b, struct x8
         bool near = (cpu->r[X86_RIPBASE] ^ b->u[1].imm) < 0x1000 && !b->crosses;
         from->link = &b->u[near ? 1 : 0];
     }
-    cpu->jc[x86_jc_hash(cpu->rip)] = (struct x86_jump){cpu->rip + 1, &b->u[0]};
+    cpu->jc[x86_jc_hash(cpu->rip)] = (struct x86_jump){X86_JC_KEY(cpu->rip), &b->u[0]};
 }
 
 static bool fits_limits(const struct x86_cpu *cpu, const struct soft_block *b)
@@ -177,6 +177,10 @@ static bool polled(struct soft_vcpu *v)
     v->spurious = false;
     if (__atomic_load_n(&v->req, __ATOMIC_SEQ_CST))
         soft_serve(v);
+    if (v->cpu.work >= X86_WORK_MAX) { /* a look at the clock: the guest may never retire anything */
+        v->cpu.work = 0;
+        return false;
+    }
     return !atomic_load(&v->owner->poll);
 }
 

@@ -42,7 +42,7 @@ X86_INLINE struct x86_uop *x86_jump_indirect(struct x86_cpu *cpu, struct x86_uop
     cpu->left += u->rem - 1;
     if (X86_LIKELY(cpu->jc != NULL)) {
         struct x86_jump *j = &cpu->jc[x86_jc_hash(rip)];
-        if (X86_LIKELY(j->key == rip + 1 && j->head->row == cpu->mode))
+        if (X86_LIKELY(j->key == X86_JC_KEY(rip) && j->head->row == cpu->mode))
             X86_JUMP(cpu, j->head);
     }
     return x86_jump_lookup(cpu, rip);

@@ -56,17 +56,12 @@ enum x86_result x86_write_cr0(struct x86_cpu *cpu, uint64_t v)
 
 /* --- CR3 --- */
 
-static enum x86_result read_pdpte(struct x86_cpu *cpu, uint64_t gpa, uint64_t *v)
+/* Where there is no memory, nobody drives the bus: devices are never asked. */
+static uint64_t read_pdpte(struct x86_cpu *cpu, uint64_t gpa)
 {
     struct x86_page page;
     cpu->ops->page(cpu, gpa & ~X86_PAGE_MASK, X86_ACC_READ, &page);
-    if (page.host) {
-        *v = x86_raw_ld64((uintptr_t)page.host + (gpa & X86_PAGE_MASK));
-        return X86_OK;
-    }
-    enum x86_result r = cpu->ops->read_phys(cpu, gpa, gpa, 8);
-    *v = cpu->tmp;
-    return r;
+    return page.host ? x86_raw_ld64((uintptr_t)page.host + (gpa & X86_PAGE_MASK)) : UINT64_MAX;
 }
 
 enum x86_result x86_load_pdptes(struct x86_cpu *cpu, uint64_t cr3)
@@ -74,9 +69,7 @@ enum x86_result x86_load_pdptes(struct x86_cpu *cpu, uint64_t cr3)
     const uint64_t reserved = ~cpu->phys_mask | 0x1e6; /* SDM Vol.3A table 4-8 */
     uint64_t e[4];
     for (unsigned i = 0; i < 4; i++) {
-        enum x86_result r = read_pdpte(cpu, (cr3 & 0xffffffe0u) + 8 * i, &e[i]);
-        if (r != X86_OK)
-            return r;
+        e[i] = read_pdpte(cpu, (cr3 & 0xffffffe0u) + 8 * i);
         if (e[i] & 1 && e[i] & reserved)
             return gp0(cpu);
     }

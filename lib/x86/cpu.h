@@ -155,9 +155,16 @@ struct x86_answer {
 #define X86_JC_BITS 12
 #define X86_JC_SIZE (1u << X86_JC_BITS)
 struct x86_jump {
-    uint64_t key; /* rip + 1; 0: empty (no instruction is at 2^64 - 1) */
+    uint64_t key; /* X86_JC_KEY(rip); 0: empty */
     struct x86_uop *head;
 };
+
+/* No branch leads to 2^63, which is not canonical: zeroed entries match nothing. */
+#define X86_JC_KEY(rip) ((rip) ^ UINT64_C(1) << 63)
+
+/* Elements of string instructions, and so on: what may be done without retiring an instruction until the run loop
+ * wants control, which it gets through `poll`. */
+#define X86_WORK_MAX 65536u
 
 struct x86_cpu {
     /* --- touched by nearly every instruction --- */
@@ -167,6 +174,7 @@ struct x86_cpu {
     int64_t left; /* instructions until the run loop wants control; head of a block subtracts */
     x86_cc cc;
     uint16_t mode; /* X86_MODE_*: what decoding and block lookup depend on */
+    uint32_t work; /* done so: x86_worked() */
     uint32_t poll; /* nonzero: leave at the next block head. Written by other threads: use atomics */
     struct x86_jump *jc; /* X86_JC_SIZE entries; NULL where blocks are not kept */
     uint32_t eflags;
@@ -244,6 +252,13 @@ struct x86_cpu {
 static inline bool x86_has(const struct x86_cpu *cpu, unsigned feature)
 {
     return cpu->feat[feature >> 6] >> (feature & 63) & 1;
+}
+
+static inline void x86_worked(struct x86_cpu *cpu, uint64_t n)
+{
+    cpu->work += (uint32_t)n;
+    if (__builtin_expect(cpu->work >= X86_WORK_MAX, 0))
+        __atomic_store_n(&cpu->poll, 1, __ATOMIC_SEQ_CST);
 }
 
 static inline bool x86_in_long64(const struct x86_cpu *cpu)

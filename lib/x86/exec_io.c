@@ -123,9 +123,6 @@ static enum x86_result outs_one(struct x86_cpu *cpu, struct x86_uop *u, uint16_t
     return r;
 }
 
-/* Elements done before the run loop gets a look at events anyway. */
-#define BURST 1024
-
 static struct x86_uop *string_io(struct x86_cpu *cpu, struct x86_uop *u,
                                  enum x86_result (*one)(struct x86_cpu *, struct x86_uop *,
                                                         uint16_t, unsigned))
@@ -138,7 +135,7 @@ static struct x86_uop *string_io(struct x86_cpu *cpu, struct x86_uop *u,
         X86_NEXT(cpu, u);
     if (x86_io_check(cpu, port, size) != X86_OK)
         return x86_leave(cpu, u);
-    for (unsigned n = 0; n < BURST; n++) {
+    for (;;) {
         if (one(cpu, u, port, size) != X86_OK)
             return x86_leave(cpu, u);
         if (!rep)
@@ -147,6 +144,7 @@ static struct x86_uop *string_io(struct x86_cpu *cpu, struct x86_uop *u,
         x86_write_gpr(cpu, X86_RCX, left, asize);
         if (left == 0)
             return x86_leave_next(cpu, u);
+        x86_worked(cpu, 1);
         cpu->nanswers = cpu->next_answer = 0; /* answers belong to one element */
         if (cpu->resync || cpu->eflags & X86_FL_TF || __atomic_load_n(&cpu->poll, __ATOMIC_RELAXED))
             break;

@@ -273,6 +273,7 @@ X86_INLINE struct x86_uop *repeat(struct x86_cpu *cpu, struct x86_uop *u, unsign
             done = 1;
         }
         count_down(cpu, done, mask);
+        x86_worked(cpu, done);
         if (disturbed(cpu) && done < count)
             return x86_op_dead(cpu, u); /* come back to this instruction */
     }
@@ -294,6 +295,7 @@ X86_INLINE struct x86_uop *repeat_while(struct x86_cpu *cpu, struct x86_uop *u, 
         if (!one(cpu, u, size))
             return x86_leave(cpu, u);
         count_down(cpu, 1, mask);
+        x86_worked(cpu, 1);
         if (!(cpu->cc & X86_CC_ZF) == want_zf)
             break;
         if (disturbed(cpu) && cpu->r[X86_RCX] & mask)

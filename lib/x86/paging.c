@@ -117,19 +117,16 @@ static uint64_t leaf_address(const struct x86_cpu *cpu, const struct level *l, u
     return e & ADDR_52 & cpu->phys_mask & ~offset;
 }
 
-static enum x86_result read_entry(struct x86_cpu *cpu, uint64_t lin, unsigned bytes, struct step *s)
+static enum x86_result read_entry(struct x86_cpu *cpu, unsigned bytes, struct step *s)
 {
     struct x86_page page;
     cpu->ops->page(cpu, s->addr & ~X86_PAGE_MASK, X86_ACC_READ, &page);
     s->writable = page.writable;
     s->write_slow = page.write_slow;
     s->host = page.host ? page.host + (s->addr & X86_PAGE_MASK) : NULL;
-    if (!s->host) {
-        enum x86_result r = cpu->ops->read_phys(cpu, s->addr, lin, bytes);
-        s->value = bytes == 4 ? (uint32_t)cpu->tmp : cpu->tmp;
-        return r;
-    }
-    if (bytes == 4)
+    if (!s->host) /* tables are never read from devices: nobody drives the bus */
+        s->value = bytes == 4 ? UINT32_MAX : UINT64_MAX;
+    else if (bytes == 4)
         s->value = __atomic_load_n((uint32_t *)(void *)s->host, __ATOMIC_RELAXED);
     else
         s->value = __atomic_load_n((uint64_t *)(void *)s->host, __ATOMIC_RELAXED);
@@ -137,18 +134,12 @@ static enum x86_result read_entry(struct x86_cpu *cpu, uint64_t lin, unsigned by
 }
 
 /* Set bits in an entry as the walk saw it. X86_AGAIN: somebody changed it meanwhile. */
-static enum x86_result set_bits(struct x86_cpu *cpu, uint64_t lin, unsigned bytes, struct step *s,
-                                uint64_t bits)
+static enum x86_result set_bits(struct x86_cpu *cpu, unsigned bytes, struct step *s, uint64_t bits)
 {
     uint64_t want = s->value | bits;
     if (want == s->value)
         return X86_OK;
-    if (!s->host) {
-        enum x86_result r = cpu->ops->write_phys(cpu, s->addr, lin, want, bytes);
-        s->value = want;
-        return r;
-    }
-    if (!s->writable) { /* tables in ROM: the store is lost, as on a board */
+    if (!s->host || !s->writable) { /* no memory, or ROM: the store is lost, as on a board */
         s->value = want;
         return X86_OK;
     }
@@ -203,7 +194,7 @@ static enum x86_result descend(struct x86_cpu *cpu, uint64_t lin, uint64_t table
         struct step *s = &path->step[path->n++];
         uint64_t index = lin >> l->shift & ((1u << l->index_bits) - 1);
         s->addr = table + index * mode->entry_bytes;
-        enum x86_result r = read_entry(cpu, lin, mode->entry_bytes, s);
+        enum x86_result r = read_entry(cpu, mode->entry_bytes, s);
         if (r != X86_OK)
             return r;
         w->uncached |= !s->host;
@@ -223,7 +214,7 @@ static enum x86_result descend(struct x86_cpu *cpu, uint64_t lin, uint64_t table
     return X86_EXC; /* not reached: the last level is a leaf */
 }
 
-static enum x86_result check_and_mark(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
+static enum x86_result check_and_mark(struct x86_cpu *cpu, enum x86_access acc,
                                       const struct x86_who *who, bool set_ad, struct path *path,
                                       struct x86_walk *w)
 {
@@ -237,7 +228,7 @@ static enum x86_result check_and_mark(struct x86_cpu *cpu, uint64_t lin, enum x8
     for (unsigned i = 0; i < path->n; i++) {
         bool leaf = i == path->n - 1;
         uint64_t bits = X86_PTE_A | (leaf && acc == X86_ACC_WRITE ? X86_PTE_D : 0);
-        enum x86_result r = set_bits(cpu, lin, bytes, &path->step[i], bits);
+        enum x86_result r = set_bits(cpu, bytes, &path->step[i], bits);
         if (r != X86_OK)
             return r;
     }
@@ -307,7 +298,7 @@ static enum x86_result walk_cached(struct x86_cpu *cpu, uint64_t lin, enum x86_a
     struct path path;
     enum x86_result r = descend(cpu, lin, c->table, modes[m].nlevels - 1u, &path, w);
     if (r == X86_OK)
-        r = check_and_mark(cpu, lin, acc, who, true, &path, w);
+        r = check_and_mark(cpu, acc, who, true, &path, w);
     return r == X86_EXC ? X86_AGAIN : r;
 }
 
@@ -351,7 +342,7 @@ static enum x86_result walk_full(struct x86_cpu *cpu, uint64_t lin, enum x86_acc
     struct path path;
     enum x86_result r = descend(cpu, lin, root, 0, &path, w);
     if (r == X86_OK)
-        r = check_and_mark(cpu, lin, acc, who, set_ad, &path, w);
+        r = check_and_mark(cpu, acc, who, set_ad, &path, w);
     if (!set_ad || w->uncached || r == X86_AGAIN || r == X86_EXIT)
         return r;
     if (r == X86_OK && w->page_bits > 12)
