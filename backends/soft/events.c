@@ -23,6 +23,8 @@ bool soft_deliver(struct soft_vcpu *v, const struct x86_event *ev, bool show)
     struct x86_cpu *cpu = &v->cpu;
     struct x86_event e = *ev;
     e.seen = !show;
+    if (!e.retry) /* whatever an unfinished instruction has asked, the next one asks anew */
+        cpu->nanswers = cpu->next_answer = 0;
     cpu->leave = X86_LEAVE_LOOKUP;
     x86_worked(cpu, 64); /* faults may follow each other for ever */
     enum x86_result r = x86_deliver(cpu, &e);

@@ -94,10 +94,12 @@ static enum x86_result take(struct soft_vcpu *v, enum vmi_verdict verdict, unsig
                             uint64_t addr, unsigned size)
 {
     struct x86_cpu *cpu = &v->cpu;
+    /* The map or the code may have changed: the rest of the block is of the old ones. */
+    bool changed = __atomic_load_n(&v->req, __ATOMIC_SEQ_CST) != 0;
     soft_enter(v);
     if (X86_UNLIKELY(verdict == VMI_GO_LEAVE))
         v->leave_after = true;
-    if (X86_UNLIKELY(cpu->resync || v->leave_after))
+    if (X86_UNLIKELY(cpu->resync || v->leave_after || changed))
         end_block_here(v);
     switch (verdict) {
     case VMI_INJECT:

@@ -91,10 +91,24 @@ static enum x86_result write_range(struct x86_cpu *cpu, const struct range *g, c
     return X86_OK;
 }
 
-static enum x86_result read_span(struct x86_cpu *cpu, const struct span *sp, uint8_t *buf)
+/* The second range, when the first was a device: the host may have changed the memory map
+ * meanwhile. */
+static enum x86_result look_again(struct x86_cpu *cpu, struct range *g, enum x86_access acc,
+                                  const struct x86_who *who)
+{
+    return x86_locate(cpu, g->lin, acc, who, &g->spot);
+}
+
+static enum x86_result read_span(struct x86_cpu *cpu, struct span *sp, uint8_t *buf,
+                                 enum x86_access acc, const struct x86_who *who)
 {
     for (unsigned i = 0; i < sp->n; i++) {
-        enum x86_result r = read_range(cpu, &sp->range[i], buf);
+        enum x86_result r = X86_OK;
+        if (i && !sp->range[0].spot.host)
+            r = look_again(cpu, &sp->range[i], acc, who);
+        sp->range[i].spot.direct = sp->range[i].spot.host; /* we only read, whatever we asked for */
+        if (r == X86_OK)
+            r = read_range(cpu, &sp->range[i], buf);
         if (r != X86_OK)
             return r;
         buf += sp->range[i].size;
@@ -102,14 +116,22 @@ static enum x86_result read_span(struct x86_cpu *cpu, const struct span *sp, uin
     return X86_OK;
 }
 
-static enum x86_result write_span(struct x86_cpu *cpu, const struct span *sp, const uint8_t *buf)
+static enum x86_result write_span(struct x86_cpu *cpu, struct span *sp, const uint8_t *buf,
+                                  const struct x86_who *who)
 {
+    bool asked = false, done[2] = {false, false};
     for (unsigned memory = 0; memory < 2; memory++) {
         const uint8_t *p = buf;
         for (unsigned i = 0; i < sp->n; p += sp->range[i++].size) {
-            if (sp->range[i].spot.writable != memory)
+            enum x86_result r = X86_OK;
+            if (done[i] || (!memory && sp->range[i].spot.writable))
                 continue;
-            enum x86_result r = write_range(cpu, &sp->range[i], p);
+            if (memory && asked)
+                r = look_again(cpu, &sp->range[i], X86_ACC_WRITE, who);
+            if (r == X86_OK)
+                r = write_range(cpu, &sp->range[i], p);
+            asked |= !memory;
+            done[i] = true;
             if (r != X86_OK)
                 return r;
         }
@@ -184,10 +206,8 @@ static enum x86_result load(struct x86_cpu *cpu, uint64_t lin, unsigned size, en
     r = locate_span(cpu, lin, size, acc, who, &sp);
     if (r != X86_OK)
         return r;
-    for (unsigned i = 0; i < sp.n; i++)
-        sp.range[i].spot.direct = sp.range[i].spot.host; /* we only read, whatever we asked for */
     uint64_t v = 0;
-    r = read_span(cpu, &sp, (uint8_t *)&v);
+    r = read_span(cpu, &sp, (uint8_t *)&v, acc, who);
     cpu->tmp = v;
     return r;
 }
@@ -208,7 +228,7 @@ static enum x86_result store(struct x86_cpu *cpu, uint64_t lin, uint64_t value, 
     }
     struct span sp;
     r = locate_span(cpu, lin, size, X86_ACC_WRITE, who, &sp);
-    return r == X86_OK ? write_span(cpu, &sp, (const uint8_t *)&value) : r;
+    return r == X86_OK ? write_span(cpu, &sp, (const uint8_t *)&value, who) : r;
 }
 
 /* Natural alignment of a data type by its size: SDM Vol.3A table 6-7. Vector types have rules of
@@ -301,7 +321,7 @@ bool x86_read_bytes(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, void *
     struct span sp;
     enum x86_result r = locate_span(cpu, lin, size, X86_ACC_READ, &who, &sp);
     if (r == X86_OK)
-        r = read_span(cpu, &sp, buf);
+        r = read_span(cpu, &sp, buf, X86_ACC_READ, &who);
     return finish(cpu, u, r, lin, size, false);
 }
 
@@ -315,7 +335,7 @@ bool x86_write_bytes(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, const
     struct span sp;
     enum x86_result r = locate_span(cpu, lin, size, X86_ACC_WRITE, &who, &sp);
     if (r == X86_OK)
-        r = write_span(cpu, &sp, buf);
+        r = write_span(cpu, &sp, buf, &who);
     return finish(cpu, u, r, lin, size, true);
 }
 
