@@ -147,7 +147,7 @@ static double measure_kernel(unsigned k)
     const struct bench_kernel *kernel = &bench_kernels[k];
     double host[MAX_ROUNDS], guest[NENGINES][MAX_ROUNDS];
     uint64_t want = 0, instructions = 0;
-    bool ok[NENGINES];
+    bool ok[NENGINES] = {false};
     for (unsigned i = 0; i < b.rounds; i++) {
         if (kernel->group == GROUP_CODE)
             start_afresh();
