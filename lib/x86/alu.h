@@ -1,6 +1,7 @@
 /*
- * Integer arithmetic with x86 flags: uintN_t x86_OPN(a, b, &cc). *cc goes in as the guest's flags and comes out
- * as those after the operation; operations that do not depend on old flags ignore what goes in.
+ * Integer arithmetic with x86 flags: uintN_t x86_OPN(a, b, &cc). *cc goes in as the guest's flags
+ * and comes out as those after the operation; operations that do not depend on old flags ignore
+ * what goes in.
  */
 #ifndef X86_ALU_H
 #define X86_ALU_H

@@ -2,39 +2,39 @@
 #include "x86/alu.h"
 #include "x86/forms.h"
 
-/* E := E op G, G := G op E, E := E op immediate; tables x86_t_NAME_E_G, _G_E, _E_I. The accumulator forms use
- * _E_I: without ModRM, rm names rAX. */
-#define ALU_SIZE(bits, name)                                                                       \
-    X86_INLINE uint##bits##_t name##_EG_##bits(struct x86_cpu *cpu, const struct x86_uop *u,       \
-                                               uint##bits##_t old, x86_cc *cc)                     \
-    {                                                                                              \
-        return x86_##name##bits(old, X86_GET##bits(cpu, u->reg), cc);                              \
-    }                                                                                              \
-    X86_INLINE uint##bits##_t name##_EI_##bits(struct x86_cpu *cpu, const struct x86_uop *u,       \
-                                               uint##bits##_t old, x86_cc *cc)                     \
-    {                                                                                              \
-        (void)cpu;                                                                                 \
-        return x86_##name##bits(old, (uint##bits##_t)u->imm, cc);                                  \
-    }                                                                                              \
-    X86_INLINE void name##_GE_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                 \
-                                     uint##bits##_t v)                                             \
-    {                                                                                              \
-        x86_cc cc = cpu->cc;                                                                       \
-        uint##bits##_t r = x86_##name##bits(X86_GET##bits(cpu, u->reg), v, &cc);                   \
-        cpu->cc = cc;                                                                              \
-        X86_PUT##bits(cpu, u->reg, r);                                                             \
-    }                                                                                              \
-    X86_RMW_REG(name##_E_G_##bits, bits, name##_EG_##bits, X86_DONE_NOTHING)                       \
-    X86_RMWS(name##_E_G_##bits, bits, name##_EG_##bits, X86_DONE_NOTHING)                          \
-    X86_RMW_REG(name##_E_I_##bits, bits, name##_EI_##bits, X86_DONE_NOTHING)                       \
-    X86_RMWS(name##_E_I_##bits, bits, name##_EI_##bits, X86_DONE_NOTHING)                          \
-    X86_READS_REG(name##_G_E_##bits, bits, name##_GE_##bits)                                       \
+/* E := E op G, G := G op E, E := E op immediate; tables x86_t_NAME_E_G, _G_E, _E_I. The accumulator
+ * forms use _E_I: without ModRM, rm names rAX. */
+#define ALU_SIZE(bits, name)                                                                 \
+    X86_INLINE uint##bits##_t name##_EG_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
+                                               uint##bits##_t old, x86_cc *cc)               \
+    {                                                                                        \
+        return x86_##name##bits(old, X86_GET##bits(cpu, u->reg), cc);                        \
+    }                                                                                        \
+    X86_INLINE uint##bits##_t name##_EI_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
+                                               uint##bits##_t old, x86_cc *cc)               \
+    {                                                                                        \
+        (void)cpu;                                                                           \
+        return x86_##name##bits(old, (uint##bits##_t)u->imm, cc);                            \
+    }                                                                                        \
+    X86_INLINE void name##_GE_##bits(struct x86_cpu *cpu, const struct x86_uop *u,           \
+                                     uint##bits##_t v)                                       \
+    {                                                                                        \
+        x86_cc cc = cpu->cc;                                                                 \
+        uint##bits##_t r = x86_##name##bits(X86_GET##bits(cpu, u->reg), v, &cc);             \
+        cpu->cc = cc;                                                                        \
+        X86_PUT##bits(cpu, u->reg, r);                                                       \
+    }                                                                                        \
+    X86_RMW_REG(name##_E_G_##bits, bits, name##_EG_##bits, X86_DONE_NOTHING)                 \
+    X86_RMWS(name##_E_G_##bits, bits, name##_EG_##bits, X86_DONE_NOTHING)                    \
+    X86_RMW_REG(name##_E_I_##bits, bits, name##_EI_##bits, X86_DONE_NOTHING)                 \
+    X86_RMWS(name##_E_I_##bits, bits, name##_EI_##bits, X86_DONE_NOTHING)                    \
+    X86_READS_REG(name##_G_E_##bits, bits, name##_GE_##bits)                                 \
     X86_LOADS(name##_G_E_##bits, bits, name##_GE_##bits)
 
-#define ALU(name, NAME)                                                                            \
-    X86_FOR_SIZES(ALU_SIZE, name)                                                                  \
-    x86_handler *const x86_t_##NAME##_E_G[16] = X86_TABLE_FORMS(name##_E_G_);                      \
-    x86_handler *const x86_t_##NAME##_G_E[16] = X86_TABLE_FORMS(name##_G_E_);                      \
+#define ALU(name, NAME)                                                       \
+    X86_FOR_SIZES(ALU_SIZE, name)                                             \
+    x86_handler *const x86_t_##NAME##_E_G[16] = X86_TABLE_FORMS(name##_E_G_); \
+    x86_handler *const x86_t_##NAME##_G_E[16] = X86_TABLE_FORMS(name##_G_E_); \
     x86_handler *const x86_t_##NAME##_E_I[16] = X86_TABLE_FORMS(name##_E_I_);
 
 ALU(add, ADD)
@@ -46,33 +46,33 @@ ALU(sub, SUB)
 ALU(xor, XOR)
 
 /* Comparisons only read E. */
-#define COMPARE_SIZE(bits, name)                                                                   \
-    X86_INLINE void name##_EG_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                 \
-                                     uint##bits##_t v)                                             \
-    {                                                                                              \
-        x86_cc cc;                                                                                 \
-        x86_##name##bits(v, X86_GET##bits(cpu, u->reg), &cc);                                      \
-        cpu->cc = cc;                                                                              \
-    }                                                                                              \
-    X86_INLINE void name##_GE_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                 \
-                                     uint##bits##_t v)                                             \
-    {                                                                                              \
-        x86_cc cc;                                                                                 \
-        x86_##name##bits(X86_GET##bits(cpu, u->reg), v, &cc);                                      \
-        cpu->cc = cc;                                                                              \
-    }                                                                                              \
-    X86_INLINE void name##_EI_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                 \
-                                     uint##bits##_t v)                                             \
-    {                                                                                              \
-        x86_cc cc;                                                                                 \
-        x86_##name##bits(v, (uint##bits##_t)u->imm, &cc);                                          \
-        cpu->cc = cc;                                                                              \
-    }                                                                                              \
-    X86_READS_REG(name##_E_G_##bits, bits, name##_EG_##bits)                                       \
-    X86_LOADS(name##_E_G_##bits, bits, name##_EG_##bits)                                           \
-    X86_READS_REG(name##_G_E_##bits, bits, name##_GE_##bits)                                       \
-    X86_LOADS(name##_G_E_##bits, bits, name##_GE_##bits)                                           \
-    X86_READS_REG(name##_E_I_##bits, bits, name##_EI_##bits)                                       \
+#define COMPARE_SIZE(bits, name)                                                   \
+    X86_INLINE void name##_EG_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
+                                     uint##bits##_t v)                             \
+    {                                                                              \
+        x86_cc cc;                                                                 \
+        x86_##name##bits(v, X86_GET##bits(cpu, u->reg), &cc);                      \
+        cpu->cc = cc;                                                              \
+    }                                                                              \
+    X86_INLINE void name##_GE_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
+                                     uint##bits##_t v)                             \
+    {                                                                              \
+        x86_cc cc;                                                                 \
+        x86_##name##bits(X86_GET##bits(cpu, u->reg), v, &cc);                      \
+        cpu->cc = cc;                                                              \
+    }                                                                              \
+    X86_INLINE void name##_EI_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
+                                     uint##bits##_t v)                             \
+    {                                                                              \
+        x86_cc cc;                                                                 \
+        x86_##name##bits(v, (uint##bits##_t)u->imm, &cc);                          \
+        cpu->cc = cc;                                                              \
+    }                                                                              \
+    X86_READS_REG(name##_E_G_##bits, bits, name##_EG_##bits)                       \
+    X86_LOADS(name##_E_G_##bits, bits, name##_EG_##bits)                           \
+    X86_READS_REG(name##_G_E_##bits, bits, name##_GE_##bits)                       \
+    X86_LOADS(name##_G_E_##bits, bits, name##_GE_##bits)                           \
+    X86_READS_REG(name##_E_I_##bits, bits, name##_EI_##bits)                       \
     X86_LOADS(name##_E_I_##bits, bits, name##_EI_##bits)
 
 X86_FOR_SIZES(COMPARE_SIZE, cmp)

@@ -1,5 +1,5 @@
-/* Decimal adjustments, outside 64-bit mode only (SDM Vol.2A: the pseudo code of each). Undefined flags stay, but for
- * those that come with SF ZF PF. */
+/* Decimal adjustments, outside 64-bit mode only (SDM Vol.2A: the pseudo code of each). Undefined
+ * flags stay, but for those that come with SF ZF PF. */
 #include "x86/alu.h"
 #include "x86/forms.h"
 #include "x86/handlers.h"

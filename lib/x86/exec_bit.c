@@ -13,19 +13,19 @@ X86_INLINE x86_cc with_cf(x86_cc cc, bool cf)
     return (x86_cc)((cc & ~X86_CC_CF) | (cf ? X86_CC_CF : 0));
 }
 
-#define BIT_CALC(bits, name, how, number)                                                          \
-    X86_INLINE uint##bits##_t name##_##how##_calc_##bits(                                          \
-        struct x86_cpu *cpu, const struct x86_uop *u, uint##bits##_t old, x86_cc *cc)              \
-    {                                                                                              \
-        unsigned n = (number) & (bits - 1);                                                        \
-        uint##bits##_t m = (uint##bits##_t)((uint##bits##_t)1 << n);                               \
-        (void)cpu;                                                                                 \
-        *cc = with_cf(*cc, old & m);                                                               \
-        return (uint##bits##_t)(BIT_OP_##name(old, m));                                            \
+#define BIT_CALC(bits, name, how, number)                                             \
+    X86_INLINE uint##bits##_t name##_##how##_calc_##bits(                             \
+        struct x86_cpu *cpu, const struct x86_uop *u, uint##bits##_t old, x86_cc *cc) \
+    {                                                                                 \
+        unsigned n = (number) & (bits - 1);                                           \
+        uint##bits##_t m = (uint##bits##_t)((uint##bits##_t)1 << n);                  \
+        (void)cpu;                                                                    \
+        *cc = with_cf(*cc, old & m);                                                  \
+        return (uint##bits##_t)(BIT_OP_##name(old, m));                               \
     }
 
-/* A bit number in a register reaches beyond the operand in memory: it is signed and addresses any bit
- * string element (SDM Vol.2A BT). */
+/* A bit number in a register reaches beyond the operand in memory: it is signed and addresses any
+ * bit string element (SDM Vol.2A BT). */
 static bool bit_address(struct x86_cpu *cpu, const struct x86_uop *u, unsigned log2, bool write,
                         uint64_t *lin)
 {
@@ -37,34 +37,34 @@ static bool bit_address(struct x86_cpu *cpu, const struct x86_uop *u, unsigned l
     return x86_seg_lin(cpu, u->seg, off, 1u << log2, write, lin);
 }
 
-#define BT_SIZE(bits, log2)                                                                        \
-    BIT_CALC(bits, bt, E_G, (unsigned)cpu->r[u->reg])                                              \
-    BIT_CALC(bits, bt, E_I, (unsigned)u->imm)                                                      \
-    X86_INLINE void bt_E_G_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                \
-                                      uint##bits##_t v)                                            \
-    {                                                                                              \
-        x86_cc cc = cpu->cc;                                                                       \
-        bt_E_G_calc_##bits(cpu, u, v, &cc);                                                        \
-        cpu->cc = cc;                                                                              \
-    }                                                                                              \
-    X86_INLINE void bt_E_I_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                \
-                                      uint##bits##_t v)                                            \
-    {                                                                                              \
-        x86_cc cc = cpu->cc;                                                                       \
-        bt_E_I_calc_##bits(cpu, u, v, &cc);                                                        \
-        cpu->cc = cc;                                                                              \
-    }                                                                                              \
-    X86_READS_REG(bt_E_G_##bits, bits, bt_E_G_fin_##bits)                                          \
-    X86_READS_REG(bt_E_I_##bits, bits, bt_E_I_fin_##bits)                                          \
-    X86_LOADS(bt_E_I_##bits, bits, bt_E_I_fin_##bits)                                              \
-    static struct x86_uop *bt_E_G_##bits##_mem(struct x86_cpu *cpu, struct x86_uop *u)             \
-    {                                                                                              \
-        uint64_t lin;                                                                              \
-        uint##bits##_t v;                                                                          \
-        if (!bit_address(cpu, u, log2, false, &lin) || !x86_ld##bits(cpu, u, lin, &v))             \
-            return x86_leave(cpu, u);                                                              \
-        bt_E_G_fin_##bits(cpu, u, v);                                                              \
-        X86_NEXT_IO(cpu, u);                                                                       \
+#define BT_SIZE(bits, log2)                                                            \
+    BIT_CALC(bits, bt, E_G, (unsigned)cpu->r[u->reg])                                  \
+    BIT_CALC(bits, bt, E_I, (unsigned)u->imm)                                          \
+    X86_INLINE void bt_E_G_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,    \
+                                      uint##bits##_t v)                                \
+    {                                                                                  \
+        x86_cc cc = cpu->cc;                                                           \
+        bt_E_G_calc_##bits(cpu, u, v, &cc);                                            \
+        cpu->cc = cc;                                                                  \
+    }                                                                                  \
+    X86_INLINE void bt_E_I_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,    \
+                                      uint##bits##_t v)                                \
+    {                                                                                  \
+        x86_cc cc = cpu->cc;                                                           \
+        bt_E_I_calc_##bits(cpu, u, v, &cc);                                            \
+        cpu->cc = cc;                                                                  \
+    }                                                                                  \
+    X86_READS_REG(bt_E_G_##bits, bits, bt_E_G_fin_##bits)                              \
+    X86_READS_REG(bt_E_I_##bits, bits, bt_E_I_fin_##bits)                              \
+    X86_LOADS(bt_E_I_##bits, bits, bt_E_I_fin_##bits)                                  \
+    static struct x86_uop *bt_E_G_##bits##_mem(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                                  \
+        uint64_t lin;                                                                  \
+        uint##bits##_t v;                                                              \
+        if (!bit_address(cpu, u, log2, false, &lin) || !x86_ld##bits(cpu, u, lin, &v)) \
+            return x86_leave(cpu, u);                                                  \
+        bt_E_G_fin_##bits(cpu, u, v);                                                  \
+        X86_NEXT_IO(cpu, u);                                                           \
     }
 BT_SIZE(16, 1)
 BT_SIZE(32, 2)
@@ -85,8 +85,7 @@ BT_SIZE(64, 3)
     {                                                                                              \
         uint64_t lin;                                                                              \
         if (!bit_address(cpu, u, log2, true, &lin) ||                                              \
-            !x86_rmw_cold_at(cpu, u, lin, bits / 8, false, name##_E_G_step_##bits,                 \
-                             &cpu->rmw_old))                                                       \
+            !x86_rmw_cold_at(cpu, u, lin, bits / 8, false, name##_E_G_step_##bits, &cpu->rmw_old)) \
             return x86_leave(cpu, u);                                                              \
         X86_NEXT_IO(cpu, u);                                                                       \
     }
@@ -95,12 +94,12 @@ CHANGE(bts)
 CHANGE(btr)
 CHANGE(btc)
 
-#define BIT_TABLES(name, NAME)                                                                     \
-    x86_handler *const x86_t_##NAME##_E_G[16] = {                                                  \
-        NULL, name##_E_G_16_reg, name##_E_G_32_reg, name##_E_G_64_reg,                             \
-        NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem,                             \
-        NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem,                             \
-        NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem};                            \
+#define BIT_TABLES(name, NAME)                                          \
+    x86_handler *const x86_t_##NAME##_E_G[16] = {                       \
+        NULL, name##_E_G_16_reg, name##_E_G_32_reg, name##_E_G_64_reg,  \
+        NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem,  \
+        NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem,  \
+        NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem}; \
     x86_handler *const x86_t_##NAME##_E_I[16] = X86_TABLE_FORMS_V(name##_E_I_);
 BIT_TABLES(bt, BT)
 BIT_TABLES(bts, BTS)
@@ -116,7 +115,8 @@ BIT_TABLES(btc, BTC)
 #define CLZ32(v) ((unsigned)__builtin_clz(v))
 #define CLZ64(v) ((unsigned)__builtin_clzll(v))
 
-/* BSF, BSR of 0: ZF set, the destination keeps all its bits. The flags other than ZF are undefined and stay. */
+/* BSF, BSR of 0: ZF set, the destination keeps all its bits. The flags other than ZF are undefined
+ * and stay. */
 #define SCAN_SIZE(bits, _)                                                                         \
     X86_INLINE void scan_##bits(struct x86_cpu *cpu, const struct x86_uop *u, uint##bits##_t v,    \
                                 unsigned position)                                                 \
@@ -141,37 +141,38 @@ X86_FOR_SIZES_V(SCAN_SIZE, _)
 x86_handler *const x86_t_BSF[16] = X86_TABLE_FORMS_V(bsf_);
 x86_handler *const x86_t_BSR[16] = X86_TABLE_FORMS_V(bsr_);
 
-/* TZCNT, LZCNT: CF for a source of 0, ZF for a result of 0; POPCNT: ZF alone, the others cleared. */
+/* TZCNT, LZCNT: CF for a source of 0, ZF for a result of 0; POPCNT: ZF alone, the others cleared.
+ */
 X86_INLINE x86_cc count_cc(x86_cc cc, bool cf, bool zf)
 {
     return (x86_cc)((cc & ~(X86_CC_CF | X86_CC_ZF)) | (cf ? X86_CC_CF : 0) | (zf ? X86_CC_ZF : 0));
 }
-#define COUNT_SIZE(bits, _)                                                                        \
-    X86_INLINE void tzcnt_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                 \
-                                     uint##bits##_t v)                                             \
-    {                                                                                              \
-        unsigned n = v ? CTZ##bits(v) : bits;                                                      \
-        cpu->cc = count_cc(cpu->cc, !v, !n);                                                       \
-        X86_PUT##bits(cpu, u->reg, n);                                                             \
-    }                                                                                              \
-    X86_INLINE void lzcnt_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                 \
-                                     uint##bits##_t v)                                             \
-    {                                                                                              \
-        unsigned n = v ? CLZ##bits(v) : bits;                                                      \
-        cpu->cc = count_cc(cpu->cc, !v, !n);                                                       \
-        X86_PUT##bits(cpu, u->reg, n);                                                             \
-    }                                                                                              \
-    X86_INLINE void popcnt_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                \
-                                      uint##bits##_t v)                                            \
-    {                                                                                              \
-        cpu->cc = v ? 0 : X86_CC_ZF;                                                               \
-        X86_PUT##bits(cpu, u->reg, (unsigned)__builtin_popcountll(v));                             \
-    }                                                                                              \
-    X86_READS_REG(tzcnt_##bits, bits, tzcnt_fin_##bits)                                            \
-    X86_LOADS(tzcnt_##bits, bits, tzcnt_fin_##bits)                                                \
-    X86_READS_REG(lzcnt_##bits, bits, lzcnt_fin_##bits)                                            \
-    X86_LOADS(lzcnt_##bits, bits, lzcnt_fin_##bits)                                                \
-    X86_READS_REG(popcnt_##bits, bits, popcnt_fin_##bits)                                          \
+#define COUNT_SIZE(bits, _)                                                         \
+    X86_INLINE void tzcnt_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,  \
+                                     uint##bits##_t v)                              \
+    {                                                                               \
+        unsigned n = v ? CTZ##bits(v) : bits;                                       \
+        cpu->cc = count_cc(cpu->cc, !v, !n);                                        \
+        X86_PUT##bits(cpu, u->reg, n);                                              \
+    }                                                                               \
+    X86_INLINE void lzcnt_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,  \
+                                     uint##bits##_t v)                              \
+    {                                                                               \
+        unsigned n = v ? CLZ##bits(v) : bits;                                       \
+        cpu->cc = count_cc(cpu->cc, !v, !n);                                        \
+        X86_PUT##bits(cpu, u->reg, n);                                              \
+    }                                                                               \
+    X86_INLINE void popcnt_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
+                                      uint##bits##_t v)                             \
+    {                                                                               \
+        cpu->cc = v ? 0 : X86_CC_ZF;                                                \
+        X86_PUT##bits(cpu, u->reg, (unsigned)__builtin_popcountll(v));              \
+    }                                                                               \
+    X86_READS_REG(tzcnt_##bits, bits, tzcnt_fin_##bits)                             \
+    X86_LOADS(tzcnt_##bits, bits, tzcnt_fin_##bits)                                 \
+    X86_READS_REG(lzcnt_##bits, bits, lzcnt_fin_##bits)                             \
+    X86_LOADS(lzcnt_##bits, bits, lzcnt_fin_##bits)                                 \
+    X86_READS_REG(popcnt_##bits, bits, popcnt_fin_##bits)                           \
     X86_LOADS(popcnt_##bits, bits, popcnt_fin_##bits)
 X86_FOR_SIZES_V(COUNT_SIZE, _)
 x86_handler *const x86_t_TZCNT[16] = X86_TABLE_FORMS_V(tzcnt_);

@@ -1,9 +1,9 @@
 /*
  * Near transfers: Jcc JMP CALL RET LOOP JCXZ.
  *
- * A direct branch whose link is set needs no look at its target: only targets that have passed the checks in
- * a flat mode are ever linked, and the mode is part of a block's identity. All else goes through
- * x86_take_unlinked().
+ * A direct branch whose link is set needs no look at its target: only targets that have passed the
+ * checks in a flat mode are ever linked, and the mode is part of a block's identity. All else goes
+ * through x86_take_unlinked().
  */
 #include "x86/exec_branch.h"
 #include "x86/forms.h"
@@ -36,8 +36,8 @@ static struct x86_uop *go(struct x86_cpu *cpu, struct x86_uop *u, uint64_t targe
 static struct x86_uop *go_direct(struct x86_cpu *cpu, struct x86_uop *u, uint64_t target)
 {
     static const uint8_t native[4] = {1, 2, 3, 3};
-    bool linkable = cpu->mode & X86_MODE_FLAT &&
-                    (u->aux & X86_AUX_SIZE) == native[cpu->mode & X86_MODE_SIZE];
+    bool linkable =
+        cpu->mode & X86_MODE_FLAT && (u->aux & X86_AUX_SIZE) == native[cpu->mode & X86_MODE_SIZE];
     if (linkable && !cpu->resync)
         return x86_jump_direct(cpu, u);
     return go(cpu, u, target);
@@ -51,13 +51,13 @@ struct x86_uop *x86_take_unlinked(struct x86_cpu *cpu, struct x86_uop *u)
     return go_direct(cpu, u, target);
 }
 
-#define JCC(cond)                                                                                  \
-    static struct x86_uop *jcc_##cond(struct x86_cpu *cpu, struct x86_uop *u)                      \
-    {                                                                                              \
-        if (x86_cond(cpu->cc, cond))                                                               \
-            return x86_take(cpu, u);                                                               \
-        X86_NEXT(cpu, u);                                                                          \
-    }                                                                                              \
+#define JCC(cond)                                                             \
+    static struct x86_uop *jcc_##cond(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                         \
+        if (x86_cond(cpu->cc, cond))                                          \
+            return x86_take(cpu, u);                                          \
+        X86_NEXT(cpu, u);                                                     \
+    }                                                                         \
     x86_handler *const x86_t_JCC_##cond[1] = {jcc_##cond};
 JCC(0)
 JCC(1)
@@ -87,7 +87,7 @@ x86_handler *const x86_t_JMP_J[1] = {jmp_J};
 static uint64_t counter(const struct x86_cpu *cpu, const struct x86_uop *u)
 {
     unsigned a = u->aux & X86_AUX_ASIZE;
-    return a == X86_AUX_A16 ? (uint16_t)cpu->r[X86_RCX]
+    return a == X86_AUX_A16   ? (uint16_t)cpu->r[X86_RCX]
            : a == X86_AUX_A32 ? (uint32_t)cpu->r[X86_RCX]
                               : cpu->r[X86_RCX];
 }
@@ -190,7 +190,7 @@ static struct x86_uop *call_E_64_flat(struct x86_cpu *cpu, struct x86_uop *u)
 }
 x86_handler *const x86_t_CALL_E[16] = {
     NULL, call_E, call_E, call_E_64_reg, NULL, call_E, call_E, call_E_64_flat,
-    NULL, call_E, call_E, call_E, NULL, call_E, call_E, call_E_64_flat,
+    NULL, call_E, call_E, call_E,        NULL, call_E, call_E, call_E_64_flat,
 };
 
 /* --- JMP through register or memory --- */
@@ -222,8 +222,8 @@ static struct x86_uop *jmp_E_64_flat(struct x86_cpu *cpu, struct x86_uop *u)
     return x86_jump_indirect(cpu, u, target);
 }
 x86_handler *const x86_t_JMP_E[16] = {
-    NULL, jmp_E, jmp_E, jmp_E_64_reg, NULL, jmp_E, jmp_E, jmp_E_64_flat, NULL, jmp_E, jmp_E, jmp_E,
-    NULL, jmp_E, jmp_E, jmp_E_64_flat,
+    NULL, jmp_E, jmp_E, jmp_E_64_reg, NULL, jmp_E, jmp_E, jmp_E_64_flat,
+    NULL, jmp_E, jmp_E, jmp_E,        NULL, jmp_E, jmp_E, jmp_E_64_flat,
 };
 
 /* --- RET, RET imm16 (imm is 0 for the former) --- */

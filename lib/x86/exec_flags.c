@@ -1,4 +1,5 @@
-/* Instructions on flags alone, and no-operations. PUSHF and POPF: SDM Vol.2B, Vol.3A 21.2.3 for VME. */
+/* Instructions on flags alone, and no-operations. PUSHF and POPF: SDM Vol.2B, Vol.3A 21.2.3 for
+ * VME. */
 #include "x86/forms.h"
 #include "x86/sys.h"
 
@@ -8,12 +9,12 @@ static struct x86_uop *nop(struct x86_cpu *cpu, struct x86_uop *u)
 }
 x86_handler *const x86_t_NOP[1] = {nop};
 
-#define FLAG_OP(name, NAME, statement)                                                             \
-    static struct x86_uop *name(struct x86_cpu *cpu, struct x86_uop *u)                            \
-    {                                                                                              \
-        statement;                                                                                 \
-        X86_NEXT(cpu, u);                                                                          \
-    }                                                                                              \
+#define FLAG_OP(name, NAME, statement)                                  \
+    static struct x86_uop *name(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                   \
+        statement;                                                      \
+        X86_NEXT(cpu, u);                                               \
+    }                                                                   \
     x86_handler *const x86_t_##NAME[1] = {name};
 
 FLAG_OP(clc, CLC, cpu->cc &= (x86_cc)~X86_CC_CF)

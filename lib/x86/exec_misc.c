@@ -25,7 +25,8 @@ static struct x86_uop *bound(struct x86_cpu *cpu, struct x86_uop *u)
     }
     if (i < low || i > high)
         return x86_raise(cpu, u, X86_BR);
-    return x86_leave_next(cpu, u); /* X86_NEXT would be a call here: addresses of locals were handed on */
+    return x86_leave_next(
+        cpu, u); /* X86_NEXT would be a call here: addresses of locals were handed on */
 }
 DEFINE_ONE(BOUND, bound)
 

@@ -3,30 +3,30 @@
 #include "x86/forms.h"
 
 /* rDX:rAX := rAX * E */
-#define MUL_SIZE(bits, name)                                                                       \
-    X86_INLINE void name##_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                \
-                                      uint##bits##_t v)                                            \
-    {                                                                                              \
-        x86_cc cc;                                                                                 \
-        uint##bits##_t hi, lo = x86_##name##bits(X86_GET##bits(cpu, X86_RAX), v, &hi, &cc);        \
-        (void)u;                                                                                   \
-        cpu->cc = cc;                                                                              \
-        X86_PUT##bits(cpu, X86_RAX, lo);                                                           \
-        X86_PUT##bits(cpu, X86_RDX, hi);                                                           \
-    }                                                                                              \
-    X86_READS_REG(name##_E_##bits, bits, name##_fin_##bits)                                        \
+#define MUL_SIZE(bits, name)                                                                \
+    X86_INLINE void name##_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,         \
+                                      uint##bits##_t v)                                     \
+    {                                                                                       \
+        x86_cc cc;                                                                          \
+        uint##bits##_t hi, lo = x86_##name##bits(X86_GET##bits(cpu, X86_RAX), v, &hi, &cc); \
+        (void)u;                                                                            \
+        cpu->cc = cc;                                                                       \
+        X86_PUT##bits(cpu, X86_RAX, lo);                                                    \
+        X86_PUT##bits(cpu, X86_RDX, hi);                                                    \
+    }                                                                                       \
+    X86_READS_REG(name##_E_##bits, bits, name##_fin_##bits)                                 \
     X86_LOADS(name##_E_##bits, bits, name##_fin_##bits)
 /* AX := AL * E */
-#define MUL_8(name)                                                                                \
-    X86_INLINE void name##_fin_8(struct x86_cpu *cpu, const struct x86_uop *u, uint8_t v)          \
-    {                                                                                              \
-        x86_cc cc;                                                                                 \
-        uint8_t hi, lo = x86_##name##8((uint8_t)cpu->r[X86_RAX], v, &hi, &cc);                     \
-        (void)u;                                                                                   \
-        cpu->cc = cc;                                                                              \
-        X86_PUT16(cpu, X86_RAX, lo | hi << 8);                                                     \
-    }                                                                                              \
-    X86_READS_REG(name##_E_8, 8, name##_fin_8)                                                     \
+#define MUL_8(name)                                                                       \
+    X86_INLINE void name##_fin_8(struct x86_cpu *cpu, const struct x86_uop *u, uint8_t v) \
+    {                                                                                     \
+        x86_cc cc;                                                                        \
+        uint8_t hi, lo = x86_##name##8((uint8_t)cpu->r[X86_RAX], v, &hi, &cc);            \
+        (void)u;                                                                          \
+        cpu->cc = cc;                                                                     \
+        X86_PUT16(cpu, X86_RAX, lo | hi << 8);                                            \
+    }                                                                                     \
+    X86_READS_REG(name##_E_8, 8, name##_fin_8)                                            \
     X86_LOADS(name##_E_8, 8, name##_fin_8)
 
 MUL_8(mul)
@@ -37,34 +37,34 @@ x86_handler *const x86_t_MUL_E[16] = X86_TABLE_FORMS(mul_E_);
 x86_handler *const x86_t_IMUL_E[16] = X86_TABLE_FORMS(imul_E_);
 
 /* IMUL with two and three operands */
-#define IMUL_SIZE(bits, _)                                                                         \
-    X86_INLINE void imul2_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                 \
-                                     uint##bits##_t v)                                             \
-    {                                                                                              \
-        x86_cc cc;                                                                                 \
-        uint##bits##_t r = x86_imul2##bits(X86_GET##bits(cpu, u->reg), v, &cc);                    \
-        cpu->cc = cc;                                                                              \
-        X86_PUT##bits(cpu, u->reg, r);                                                             \
-    }                                                                                              \
-    X86_INLINE void imul3_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u,                 \
-                                     uint##bits##_t v)                                             \
-    {                                                                                              \
-        x86_cc cc;                                                                                 \
-        uint##bits##_t r = x86_imul2##bits(v, (uint##bits##_t)u->imm, &cc);                        \
-        cpu->cc = cc;                                                                              \
-        X86_PUT##bits(cpu, u->reg, r);                                                             \
-    }                                                                                              \
-    X86_READS_REG(imul_G_E_##bits, bits, imul2_fin_##bits)                                         \
-    X86_LOADS(imul_G_E_##bits, bits, imul2_fin_##bits)                                             \
-    X86_READS_REG(imul_G_E_I_##bits, bits, imul3_fin_##bits)                                       \
+#define IMUL_SIZE(bits, _)                                                         \
+    X86_INLINE void imul2_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
+                                     uint##bits##_t v)                             \
+    {                                                                              \
+        x86_cc cc;                                                                 \
+        uint##bits##_t r = x86_imul2##bits(X86_GET##bits(cpu, u->reg), v, &cc);    \
+        cpu->cc = cc;                                                              \
+        X86_PUT##bits(cpu, u->reg, r);                                             \
+    }                                                                              \
+    X86_INLINE void imul3_fin_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
+                                     uint##bits##_t v)                             \
+    {                                                                              \
+        x86_cc cc;                                                                 \
+        uint##bits##_t r = x86_imul2##bits(v, (uint##bits##_t)u->imm, &cc);        \
+        cpu->cc = cc;                                                              \
+        X86_PUT##bits(cpu, u->reg, r);                                             \
+    }                                                                              \
+    X86_READS_REG(imul_G_E_##bits, bits, imul2_fin_##bits)                         \
+    X86_LOADS(imul_G_E_##bits, bits, imul2_fin_##bits)                             \
+    X86_READS_REG(imul_G_E_I_##bits, bits, imul3_fin_##bits)                       \
     X86_LOADS(imul_G_E_I_##bits, bits, imul3_fin_##bits)
 X86_FOR_SIZES_V(IMUL_SIZE, _)
 x86_handler *const x86_t_IMUL_G_E[16] = X86_TABLE_FORMS_V(imul_G_E_);
 x86_handler *const x86_t_IMUL_G_E_I[16] = X86_TABLE_FORMS_V(imul_G_E_I_);
 
 /*
- * Division. Flags are undefined after it and stay as they were. #DE when the divisor is 0 or the quotient does not
- * fit (SDM Vol.2A DIV, IDIV). divide_N return false for #DE.
+ * Division. Flags are undefined after it and stay as they were. #DE when the divisor is 0 or the
+ * quotient does not fit (SDM Vol.2A DIV, IDIV). divide_N return false for #DE.
  */
 static bool divide_8(struct x86_cpu *cpu, uint8_t d)
 {
@@ -84,35 +84,36 @@ static bool divide_signed_8(struct x86_cpu *cpu, uint8_t v)
     return true;
 }
 
-#define DIVIDE(bits, wide)                                                                         \
-    static bool divide_##bits(struct x86_cpu *cpu, uint##bits##_t d)                               \
-    {                                                                                              \
-        uint##bits##_t hi = X86_GET##bits(cpu, X86_RDX), lo = X86_GET##bits(cpu, X86_RAX);         \
-        if (hi >= d) /* also for d = 0 */                                                          \
-            return false;                                                                          \
-        uint##wide##_t n = (uint##wide##_t)hi << bits | lo;                                        \
-        X86_PUT##bits(cpu, X86_RAX, (uint##bits##_t)(n / d));                                      \
-        X86_PUT##bits(cpu, X86_RDX, (uint##bits##_t)(n % d));                                      \
-        return true;                                                                               \
-    }                                                                                              \
-    static bool divide_signed_##bits(struct x86_cpu *cpu, uint##bits##_t v)                        \
-    {                                                                                              \
-        uint##wide##_t un =                                                                        \
-            (uint##wide##_t)X86_GET##bits(cpu, X86_RDX) << bits | X86_GET##bits(cpu, X86_RAX);     \
-        int##wide##_t n = (int##wide##_t)un, d = (int##bits##_t)v;                                 \
-        if (!d || (d == -1 && un == (uint##wide##_t)1 << (wide - 1)))                              \
-            return false;                                                                          \
-        int##wide##_t q = n / d;                                                                   \
-        if (q != (int##bits##_t)q)                                                                 \
-            return false;                                                                          \
-        X86_PUT##bits(cpu, X86_RAX, (uint##bits##_t)q);                                            \
-        X86_PUT##bits(cpu, X86_RDX, (uint##bits##_t)(n % d));                                      \
-        return true;                                                                               \
+#define DIVIDE(bits, wide)                                                                     \
+    static bool divide_##bits(struct x86_cpu *cpu, uint##bits##_t d)                           \
+    {                                                                                          \
+        uint##bits##_t hi = X86_GET##bits(cpu, X86_RDX), lo = X86_GET##bits(cpu, X86_RAX);     \
+        if (hi >= d) /* also for d = 0 */                                                      \
+            return false;                                                                      \
+        uint##wide##_t n = (uint##wide##_t)hi << bits | lo;                                    \
+        X86_PUT##bits(cpu, X86_RAX, (uint##bits##_t)(n / d));                                  \
+        X86_PUT##bits(cpu, X86_RDX, (uint##bits##_t)(n % d));                                  \
+        return true;                                                                           \
+    }                                                                                          \
+    static bool divide_signed_##bits(struct x86_cpu *cpu, uint##bits##_t v)                    \
+    {                                                                                          \
+        uint##wide##_t un =                                                                    \
+            (uint##wide##_t)X86_GET##bits(cpu, X86_RDX) << bits | X86_GET##bits(cpu, X86_RAX); \
+        int##wide##_t n = (int##wide##_t)un, d = (int##bits##_t)v;                             \
+        if (!d || (d == -1 && un == (uint##wide##_t)1 << (wide - 1)))                          \
+            return false;                                                                      \
+        int##wide##_t q = n / d;                                                               \
+        if (q != (int##bits##_t)q)                                                             \
+            return false;                                                                      \
+        X86_PUT##bits(cpu, X86_RAX, (uint##bits##_t)q);                                        \
+        X86_PUT##bits(cpu, X86_RDX, (uint##bits##_t)(n % d));                                  \
+        return true;                                                                           \
     }
 DIVIDE(16, 32)
 DIVIDE(32, 64)
 
-/* 128 by 64 bits: the compiler's own type where it has one, else shift and subtract. hi < d, so it fits. */
+/* 128 by 64 bits: the compiler's own type where it has one, else shift and subtract. hi < d, so it
+ * fits. */
 static uint64_t divide_128(uint64_t hi, uint64_t lo, uint64_t d, uint64_t *rest)
 {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(X86_PORTABLE)
@@ -165,22 +166,22 @@ static bool divide_signed_64(struct x86_cpu *cpu, uint64_t v)
     return true;
 }
 
-#define DIV_HANDLER(bits, _)                                                                       \
-    static struct x86_uop *div_E_##bits(struct x86_cpu *cpu, struct x86_uop *u)                    \
-    {                                                                                              \
-        if (!x86_read_E(cpu, u, bits / 8))                                                         \
-            return x86_leave(cpu, u);                                                              \
-        if (!divide_##bits(cpu, (uint##bits##_t)cpu->tmp))                                         \
-            return x86_raise(cpu, u, X86_DE);                                                      \
-        X86_NEXT_IO(cpu, u);                                                                       \
-    }                                                                                              \
-    static struct x86_uop *idiv_E_##bits(struct x86_cpu *cpu, struct x86_uop *u)                   \
-    {                                                                                              \
-        if (!x86_read_E(cpu, u, bits / 8))                                                         \
-            return x86_leave(cpu, u);                                                              \
-        if (!divide_signed_##bits(cpu, (uint##bits##_t)cpu->tmp))                                  \
-            return x86_raise(cpu, u, X86_DE);                                                      \
-        X86_NEXT_IO(cpu, u);                                                                       \
+#define DIV_HANDLER(bits, _)                                                     \
+    static struct x86_uop *div_E_##bits(struct x86_cpu *cpu, struct x86_uop *u)  \
+    {                                                                            \
+        if (!x86_read_E(cpu, u, bits / 8))                                       \
+            return x86_leave(cpu, u);                                            \
+        if (!divide_##bits(cpu, (uint##bits##_t)cpu->tmp))                       \
+            return x86_raise(cpu, u, X86_DE);                                    \
+        X86_NEXT_IO(cpu, u);                                                     \
+    }                                                                            \
+    static struct x86_uop *idiv_E_##bits(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                            \
+        if (!x86_read_E(cpu, u, bits / 8))                                       \
+            return x86_leave(cpu, u);                                            \
+        if (!divide_signed_##bits(cpu, (uint##bits##_t)cpu->tmp))                \
+            return x86_raise(cpu, u, X86_DE);                                    \
+        X86_NEXT_IO(cpu, u);                                                     \
     }
 X86_FOR_SIZES(DIV_HANDLER, _)
 x86_handler *const x86_t_DIV_E[4] = {div_E_8, div_E_16, div_E_32, div_E_64};

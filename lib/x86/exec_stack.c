@@ -1,4 +1,5 @@
-/* PUSH and POP of registers, memory and immediates; PUSHA POPA ENTER LEAVE. PUSHF and POPF stand in exec_flags.c. */
+/* PUSH and POP of registers, memory and immediates; PUSHA POPA ENTER LEAVE. PUSHF and POPF stand in
+ * exec_flags.c. */
 #include "x86/forms.h"
 #include "x86/stack.h"
 
@@ -110,7 +111,8 @@ static struct x86_uop *pop_E(struct x86_cpu *cpu, struct x86_uop *u)
 x86_handler *const x86_t_PUSH_E[1] = {push_E};
 x86_handler *const x86_t_POP_E[1] = {pop_E};
 
-/* PUSHA, POPA. The order of accesses is that of single pushes; nothing counts before the last one succeeded. */
+/* PUSHA, POPA. The order of accesses is that of single pushes; nothing counts before the last one
+ * succeeded. */
 static struct x86_uop *pusha(struct x86_cpu *cpu, struct x86_uop *u)
 {
     unsigned size = x86_uop_bytes(u);

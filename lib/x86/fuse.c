@@ -4,7 +4,8 @@
 struct x86_uop *x86_fuse_apart(struct x86_cpu *cpu, struct x86_uop *u)
 {
     const struct x86_row *row = &x86_rows[u->row];
-    unsigned form = u->aux & X86_AUX_MEM ? X86_FORM_SEG : X86_FORM_REG; /* SEG does FLAT's work too */
+    unsigned form =
+        u->aux & X86_AUX_MEM ? X86_FORM_SEG : X86_FORM_REG; /* SEG does FLAT's work too */
     return row->handlers[form * 4 + (u->aux & X86_AUX_SIZE)](cpu, u);
 }
 

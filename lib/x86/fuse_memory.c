@@ -1,20 +1,20 @@
 /* CMP and TEST with memory, with Jcc. */
 #include "x86/fuse_forms.h"
 
-#define PAIR(cond, id, OP, bits, form, x, y)                                                       \
-    static struct x86_uop *id##_##cond(struct x86_cpu *cpu, struct x86_uop *u)                     \
-    {                                                                                              \
-        uint64_t lin;                                                                              \
-        uintptr_t p;                                                                               \
-        if (!x86_fast_##form(cpu, u, bits / 8, false, &lin) ||                                     \
-            !x86_rd_hit(cpu, lin, bits / 8, &p))                                                \
-            return x86_fuse_apart(cpu, u);                                                         \
-        uint##bits##_t m = x86_raw_ld##bits(p);                                                    \
-        X86_FUSE_##OP(cond, bits, x(bits), y(bits));                                               \
+#define PAIR(cond, id, OP, bits, form, x, y)                                   \
+    static struct x86_uop *id##_##cond(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                          \
+        uint64_t lin;                                                          \
+        uintptr_t p;                                                           \
+        if (!x86_fast_##form(cpu, u, bits / 8, false, &lin) ||                 \
+            !x86_rd_hit(cpu, lin, bits / 8, &p))                               \
+            return x86_fuse_apart(cpu, u);                                     \
+        uint##bits##_t m = x86_raw_ld##bits(p);                                \
+        X86_FUSE_##OP(cond, bits, x(bits), y(bits));                           \
     }
 #define MEM(bits) m
-#define PAIRS(id, OP, bits, form, x, y)                                                            \
-    X86_FUSE_CONDS(PAIR, id, OP, bits, form, x, y)                                                 \
+#define PAIRS(id, OP, bits, form, x, y)            \
+    X86_FUSE_CONDS(PAIR, id, OP, bits, form, x, y) \
     X86_FUSE_TABLE(id)
 
 PAIRS(cmp_E_G_8_flat, CMP, 8, flat, MEM, X86_FUSE_G)
@@ -52,18 +52,31 @@ extern x86_handler *const x86_t_TEST_E_I[];
 #define SEG(size)  (X86_FORM_SEG * 4 + (size))
 
 const struct x86_fused x86_fused_memory[] = {
-    {x86_t_CMP_E_I, BASE(0), cmp_E_I_8_base},   {x86_t_CMP_E_I, BASE(2), cmp_E_I_32_base},
-    {x86_t_CMP_E_I, BASE(3), cmp_E_I_64_base},  {x86_t_TEST_E_I, BASE(0), test_E_I_8_base},
-    {x86_t_CMP_G_E, BASE(3), cmp_G_E_64_base},  {x86_t_CMP_G_E, BASE(2), cmp_G_E_32_base},
-    {x86_t_CMP_E_G, BASE(2), cmp_E_G_32_base},  {x86_t_CMP_E_G, BASE(3), cmp_E_G_64_base},
-    {x86_t_CMP_E_I, FLAT(0), cmp_E_I_8_flat},   {x86_t_CMP_E_I, FLAT(2), cmp_E_I_32_flat},
-    {x86_t_CMP_E_I, FLAT(3), cmp_E_I_64_flat},  {x86_t_TEST_E_I, FLAT(0), test_E_I_8_flat},
-    {x86_t_CMP_G_E, FLAT(3), cmp_G_E_64_flat},  {x86_t_CMP_G_E, FLAT(2), cmp_G_E_32_flat},
-    {x86_t_CMP_E_G, FLAT(2), cmp_E_G_32_flat},  {x86_t_CMP_E_G, FLAT(3), cmp_E_G_64_flat},
-    {x86_t_CMP_E_G, FLAT(0), cmp_E_G_8_flat},   {x86_t_CMP_G_E, FLAT(0), cmp_G_E_8_flat},
-    {x86_t_CMP_E_I, FLAT(1), cmp_E_I_16_flat},  {x86_t_TEST_E_I, FLAT(2), test_E_I_32_flat},
-    {x86_t_CMP_E_I, SEG(0), cmp_E_I_8_seg},     {x86_t_CMP_E_I, SEG(2), cmp_E_I_32_seg},
-    {x86_t_CMP_E_G, SEG(2), cmp_E_G_32_seg},    {x86_t_CMP_G_E, SEG(2), cmp_G_E_32_seg},
-    {x86_t_CMP_E_G, SEG(0), cmp_E_G_8_seg},     {x86_t_TEST_E_I, SEG(0), test_E_I_8_seg},
+    {x86_t_CMP_E_I, BASE(0), cmp_E_I_8_base},
+    {x86_t_CMP_E_I, BASE(2), cmp_E_I_32_base},
+    {x86_t_CMP_E_I, BASE(3), cmp_E_I_64_base},
+    {x86_t_TEST_E_I, BASE(0), test_E_I_8_base},
+    {x86_t_CMP_G_E, BASE(3), cmp_G_E_64_base},
+    {x86_t_CMP_G_E, BASE(2), cmp_G_E_32_base},
+    {x86_t_CMP_E_G, BASE(2), cmp_E_G_32_base},
+    {x86_t_CMP_E_G, BASE(3), cmp_E_G_64_base},
+    {x86_t_CMP_E_I, FLAT(0), cmp_E_I_8_flat},
+    {x86_t_CMP_E_I, FLAT(2), cmp_E_I_32_flat},
+    {x86_t_CMP_E_I, FLAT(3), cmp_E_I_64_flat},
+    {x86_t_TEST_E_I, FLAT(0), test_E_I_8_flat},
+    {x86_t_CMP_G_E, FLAT(3), cmp_G_E_64_flat},
+    {x86_t_CMP_G_E, FLAT(2), cmp_G_E_32_flat},
+    {x86_t_CMP_E_G, FLAT(2), cmp_E_G_32_flat},
+    {x86_t_CMP_E_G, FLAT(3), cmp_E_G_64_flat},
+    {x86_t_CMP_E_G, FLAT(0), cmp_E_G_8_flat},
+    {x86_t_CMP_G_E, FLAT(0), cmp_G_E_8_flat},
+    {x86_t_CMP_E_I, FLAT(1), cmp_E_I_16_flat},
+    {x86_t_TEST_E_I, FLAT(2), test_E_I_32_flat},
+    {x86_t_CMP_E_I, SEG(0), cmp_E_I_8_seg},
+    {x86_t_CMP_E_I, SEG(2), cmp_E_I_32_seg},
+    {x86_t_CMP_E_G, SEG(2), cmp_E_G_32_seg},
+    {x86_t_CMP_G_E, SEG(2), cmp_G_E_32_seg},
+    {x86_t_CMP_E_G, SEG(0), cmp_E_G_8_seg},
+    {x86_t_TEST_E_I, SEG(0), test_E_I_8_seg},
     {NULL, 0, NULL},
 };

@@ -1,4 +1,5 @@
-/* Operand access for handlers that are not worth a form each, and read-modify-write by the slow paths. */
+/* Operand access for handlers that are not worth a form each, and read-modify-write by the slow
+ * paths. */
 #include "x86/forms.h"
 
 uint64_t x86_read_gpr(struct x86_cpu *cpu, unsigned reg, unsigned size)
@@ -95,19 +96,19 @@ bool x86_write_E(struct x86_cpu *cpu, struct x86_uop *u, uint64_t v, unsigned si
 
 /* --- atomic read-modify-write --- */
 
-#define ATOMIC_LOOP(bits)                                                                          \
-    static uint64_t atomic##bits(struct x86_cpu *cpu, struct x86_uop *u, void *p,                  \
-                                 x86_rmw_step *step)                                               \
-    {                                                                                              \
-        uint##bits##_t *m = p, old = __atomic_load_n(m, __ATOMIC_RELAXED), new;                    \
-        x86_cc cc;                                                                                 \
-        do {                                                                                       \
-            cc = cpu->cc;                                                                          \
-            new = (uint##bits##_t)step(cpu, u, old, &cc);                                          \
-        } while (!__atomic_compare_exchange_n(m, &old, new, false, __ATOMIC_SEQ_CST,               \
-                                              __ATOMIC_SEQ_CST));                                  \
-        cpu->cc = cc;                                                                              \
-        return old;                                                                                \
+#define ATOMIC_LOOP(bits)                                                            \
+    static uint64_t atomic##bits(struct x86_cpu *cpu, struct x86_uop *u, void *p,    \
+                                 x86_rmw_step *step)                                 \
+    {                                                                                \
+        uint##bits##_t *m = p, old = __atomic_load_n(m, __ATOMIC_RELAXED), new;      \
+        x86_cc cc;                                                                   \
+        do {                                                                         \
+            cc = cpu->cc;                                                            \
+            new = (uint##bits##_t)step(cpu, u, old, &cc);                            \
+        } while (!__atomic_compare_exchange_n(m, &old, new, false, __ATOMIC_SEQ_CST, \
+                                              __ATOMIC_SEQ_CST));                    \
+        cpu->cc = cc;                                                                \
+        return old;                                                                  \
     }
 ATOMIC_LOOP(8)
 ATOMIC_LOOP(16)
@@ -179,5 +180,6 @@ bool x86_rmw_cold(struct x86_cpu *cpu, struct x86_uop *u, unsigned size, bool lo
                   x86_rmw_step *step, uint64_t *old)
 {
     uint64_t lin;
-    return x86_ea_seg(cpu, u, size, true, &lin) && x86_rmw_cold_at(cpu, u, lin, size, lock, step, old);
+    return x86_ea_seg(cpu, u, size, true, &lin) &&
+           x86_rmw_cold_at(cpu, u, lin, size, lock, step, old);
 }

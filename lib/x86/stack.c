@@ -19,7 +19,8 @@ bool x86_pop(struct x86_cpu *cpu, struct x86_uop *u, unsigned size)
     return true;
 }
 
-bool x86_stack_st(struct x86_cpu *cpu, struct x86_uop *u, uint64_t off, uint64_t value, unsigned size)
+bool x86_stack_st(struct x86_cpu *cpu, struct x86_uop *u, uint64_t off, uint64_t value,
+                  unsigned size)
 {
     uint64_t lin;
     bool ok;

@@ -5,7 +5,8 @@
 #include "x86/mem.h"
 
 /* size 2, 4, 8; false: leave, nothing has changed. A loaded value is in cpu->tmp. */
-bool x86_stack_st(struct x86_cpu *cpu, struct x86_uop *u, uint64_t off, uint64_t value, unsigned size);
+bool x86_stack_st(struct x86_cpu *cpu, struct x86_uop *u, uint64_t off, uint64_t value,
+                  unsigned size);
 bool x86_stack_ld(struct x86_cpu *cpu, struct x86_uop *u, uint64_t off, unsigned size);
 
 /* A 16-bit stack pointer leaves the rest of rSP alone. */
