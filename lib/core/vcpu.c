@@ -128,7 +128,9 @@ void vmlib_vcpu_unref(vmlib_vcpu *vcpu)
     pthread_mutex_lock(&vm->lock);
     vm->vcpus[vcpu->pub.index] = NULL;
     vm->nvcpus--;
+    vmi_pause_begin(vm); /* other vCPUs may be about to tell this one something */
     vm->pub.backend->vcpu_destroy(&vcpu->pub);
+    vmi_pause_end(vm);
     pthread_mutex_unlock(&vm->lock);
     vmi_wake_destroy(&vcpu->wake);
     free(vcpu->queue);
