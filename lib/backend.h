@@ -207,8 +207,9 @@ struct vmi_backend {
      * by set and reported as 0 by get. */
     int (*get_state)(struct vmi_vcpu *vcpu, uint32_t groups, struct vmlib_state *state);
     int (*set_state)(struct vmi_vcpu *vcpu, uint32_t groups, const struct vmlib_state *state);
-    /* VMLIB_REG_ below COUNT, without going through a whole group; the same checks. May be NULL, or answer
-     * VMLIB_E_UNSUPPORTED without detail for registers that are better reached through their group. */
+    /* VMLIB_REG_ below COUNT, without going through a whole group; the same checks. May be NULL, or
+     * answer VMLIB_E_UNSUPPORTED without detail for registers that are better reached through their
+     * group. */
     int (*get_reg)(struct vmi_vcpu *vcpu, uint32_t reg, uint64_t *value);
     int (*set_reg)(struct vmi_vcpu *vcpu, uint32_t reg, uint64_t value);
 

@@ -177,7 +177,8 @@ static bool polled(struct soft_vcpu *v)
     v->spurious = false;
     if (__atomic_load_n(&v->req, __ATOMIC_SEQ_CST))
         soft_serve(v);
-    if (v->cpu.work >= X86_WORK_MAX) { /* a look at the clock: the guest may never retire anything */
+    if (v->cpu.work >=
+        X86_WORK_MAX) { /* a look at the clock: the guest may never retire anything */
         v->cpu.work = 0;
         return false;
     }

@@ -18,8 +18,9 @@ typedef struct vmlib_doorbell vmlib_doorbell;
 #define VMLIB_HANDLER_PIO 0u /**< port numbers. Chosen by the first port of the access */
 #define VMLIB_HANDLER_MMIO \
     1u /**< guest-physical addresses: holes, and writes that ROM or protection forbids */
-#define VMLIB_HANDLER_MSR 2u /**< MSR indices; comes before the backend's own handling of the MSR \
-                              */
+#define VMLIB_HANDLER_MSR                                                   \
+    2u /**< MSR indices; comes before the backend's own handling of the MSR \
+        */
 #define VMLIB_HANDLER_CPUID \
     3u /**< CPUID leaves; the record holds the backend's own answer to change */
 #define VMLIB_HANDLER_HYPERCALL 4u /**< values of EAX at VMCALL or VMMCALL */
@@ -57,8 +58,9 @@ typedef int (*vmlib_handler_fn)(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exi
 /** Called when a handler or doorbell is no longer in use by any thread; may free `opaque`. */
 typedef void (*vmlib_release_fn)(void *opaque);
 
-#define VMLIB_HANDLER_HEADER 1u /**< fill the record's header before each call (costs some 10 ns) \
-                                 */
+#define VMLIB_HANDLER_HEADER                                             \
+    1u /**< fill the record's header before each call (costs some 10 ns) \
+        */
 
 /** What a handler is created from. */
 struct vmlib_handler_config {

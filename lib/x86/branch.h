@@ -2,10 +2,11 @@
  * Ends of near-branch handlers. The instruction is complete but for rip: all checks have been made.
  *
  *   return x86_jump_direct(cpu, u)          static target held by the uop
- *   return x86_jump_indirect(cpu, u, rip)   computed target (RET, JMP/CALL through register or memory)
+ *   return x86_jump_indirect(cpu, u, rip)   computed target (RET, JMP/CALL through register or
+ * memory)
  *
- * Where blocks are kept (the soft backend) both continue in the target block without leaving; a single-stepped
- * instruction has no links and leaves.
+ * Where blocks are kept (the soft backend) both continue in the target block without leaving; a
+ * single-stepped instruction has no links and leaves.
  */
 #ifndef X86_BRANCH_H
 #define X86_BRANCH_H
@@ -48,8 +49,8 @@ X86_INLINE struct x86_uop *x86_jump_indirect(struct x86_cpu *cpu, struct x86_uop
     return x86_jump_lookup(cpu, rip);
 }
 
-/* May rip be set to this value? 64-bit mode: canonical; elsewhere the CS limit (flat code has none). The handler
- * raises #GP(0) when not. */
+/* May rip be set to this value? 64-bit mode: canonical; elsewhere the CS limit (flat code has
+ * none). The handler raises #GP(0) when not. */
 X86_INLINE bool x86_target_ok(const struct x86_cpu *cpu, uint64_t rip)
 {
     if (X86_LIKELY(cpu->mode & X86_MODE_64))

@@ -19,8 +19,22 @@ struct x86_uop;
 
 /* General registers. Two slots follow that no instruction can name: see struct x86_cpu.r. */
 enum x86_gpr {
-    X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI,
-    X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15,
+    X86_RAX,
+    X86_RCX,
+    X86_RDX,
+    X86_RBX,
+    X86_RSP,
+    X86_RBP,
+    X86_RSI,
+    X86_RDI,
+    X86_R8,
+    X86_R9,
+    X86_R10,
+    X86_R11,
+    X86_R12,
+    X86_R13,
+    X86_R14,
+    X86_R15,
     X86_NOREG,   /* always zero: "no base" and "no index" need no branch */
     X86_RIPBASE, /* rip (offset in CS) of the running block: RIP-relative operands need no branch */
     X86_NGPR,
@@ -29,8 +43,9 @@ enum x86_gpr {
 
 enum x86_segreg { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_NSEG };
 
-/* Segment register with its descriptor cache. ar has the VMX access-rights layout (SDM Vol.3C 25.4.1):
- * type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. limit is in bytes. */
+/* Segment register with its descriptor cache. ar has the VMX access-rights layout (SDM
+ * Vol.3C 25.4.1): type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. limit is in
+ * bytes. */
 struct x86_seg {
     uint64_t base;
     uint32_t limit;
@@ -49,14 +64,14 @@ struct x86_dtr { /* GDTR, IDTR */
 
 /*
  * Arithmetic flags are kept in the form that LAHF and SETO produce: on an x86-64 host they are
- * captured in two instructions, elsewhere computed. `cc` bits: 15 SF, 14 ZF, 12 AF, 10 PF, 8 CF, 0 OF.
- * All other RFLAGS bits live in `eflags` (whose arithmetic bits are zero). Use x86_get_flags() and
- * x86_set_flags() (flags.h) for the combined register.
+ * captured in two instructions, elsewhere computed. `cc` bits: 15 SF, 14 ZF, 12 AF, 10 PF, 8 CF, 0
+ * OF. All other RFLAGS bits live in `eflags` (whose arithmetic bits are zero). Use x86_get_flags()
+ * and x86_set_flags() (flags.h) for the combined register.
  */
 typedef uint16_t x86_cc;
 
-/* Software TLB. A tag is the linear page address | tlb_gen (1..4095); it is present only if an access
- * of that kind needs no slow path at all. host address = addend + linear address. */
+/* Software TLB. A tag is the linear page address | tlb_gen (1..4095); it is present only if an
+ * access of that kind needs no slow path at all. host address = addend + linear address. */
 #define X86_TLB_BITS 10
 #define X86_TLB_SIZE (1u << X86_TLB_BITS)
 struct x86_tlb_entry {
@@ -67,24 +82,24 @@ struct x86_tlb_entry {
 };
 /* One bank per kind of access right; tlb points to the one in force. */
 enum x86_tlb_bank {
-    X86_BANK_SUPER,      /* CPL < 3 and implicit supervisor accesses; user pages refused if CR4.SMAP */
+    X86_BANK_SUPER, /* CPL < 3 and implicit supervisor accesses; user pages refused if CR4.SMAP */
     X86_BANK_SUPER_USER, /* CPL < 3 with CR4.SMAP and EFLAGS.AC: user pages allowed */
     X86_BANK_USER,       /* CPL 3 */
-    X86_BANK_NONE,       /* always empty: CPL 3 with alignment checks, which only the slow path makes */
+    X86_BANK_NONE, /* always empty: CPL 3 with alignment checks, which only the slow path makes */
     X86_NBANKS
 };
 
 /* Paging-structure cache: the page table, or the part of a large page, that maps a 2 MiB range. */
 #define X86_PSC_SIZE 32
 struct x86_psc_entry {
-    uint64_t tag; /* linear address >> 21 | generation << 52, 0 = empty */
-    uint64_t table; /* guest-physical address of the last-level table, or of the memory itself */
+    uint64_t tag;    /* linear address >> 21 | generation << 52, 0 = empty */
+    uint64_t table;  /* guest-physical address of the last-level table, or of the memory itself */
     uint64_t rights; /* combined rights of the levels walked, and what `table` is (paging.c) */
     const uint8_t *host; /* the table in host memory: valid as long as the TLB's entries are */
 };
 
-/* Regions with TLB entries that come from large pages, hashed: words 0..3 one bit per 4 MiB, word 4 one bit
- * per 1 GiB. INVLPG must drop all of a large page (SDM Vol.3A 4.10.4.1). */
+/* Regions with TLB entries that come from large pages, hashed: words 0..3 one bit per 4 MiB, word 4
+ * one bit per 1 GiB. INVLPG must drop all of a large page (SDM Vol.3A 4.10.4.1). */
 #define X86_TLB_LARGE_WORDS 5
 
 /* Exception or interrupt on its way to delivery. */
@@ -94,10 +109,10 @@ struct x86_event {
     bool has_error;
     uint8_t insn_len; /* software interrupts: bytes to add to rip */
     uint32_t error;
-    uint64_t cr2;  /* #PF */
-    uint64_t dr6;  /* #DB: bits to set */
+    uint64_t cr2; /* #PF */
+    uint64_t dr6; /* #DB: bits to set */
     bool valid;
-    bool seen; /* the host has seen it (and wants it delivered): not shown again */
+    bool seen;  /* the host has seen it (and wants it delivered): not shown again */
     bool retry; /* delivery was interrupted: faults on its way are no news to the host either */
 };
 
@@ -162,8 +177,8 @@ struct x86_jump {
 /* No branch leads to 2^63, which is not canonical: zeroed entries match nothing. */
 #define X86_JC_KEY(rip) ((rip) ^ UINT64_C(1) << 63)
 
-/* Elements of string instructions, and so on: what may be done without retiring an instruction until the run loop
- * wants control, which it gets through `poll`. */
+/* Elements of string instructions, and so on: what may be done without retiring an instruction
+ * until the run loop wants control, which it gets through `poll`. */
 #define X86_WORK_MAX 65536u
 
 struct x86_cpu {
@@ -175,24 +190,27 @@ struct x86_cpu {
     x86_cc cc;
     uint16_t mode; /* X86_MODE_*: what decoding and block lookup depend on */
     uint32_t work; /* done so: x86_worked() */
-    uint32_t poll; /* nonzero: leave at the next block head. Written by other threads: use atomics */
+    uint32_t
+        poll; /* nonzero: leave at the next block head. Written by other threads: use atomics */
     struct x86_jump *jc; /* X86_JC_SIZE entries; NULL where blocks are not kept */
     uint32_t eflags;
     uint8_t cpl;
-    bool resync;   /* a callback changed state through the API: leave the block after this instruction */
-    bool rip_set;  /* ... and it changed rip */
-    uint64_t rip;  /* exact only between blocks; inside, RIPBASE + uop offset */
+    bool resync; /* a callback changed state through the API: leave the block after this instruction
+                  */
+    bool rip_set;        /* ... and it changed rip */
+    uint64_t rip;        /* exact only between blocks; inside, RIPBASE + uop offset */
     struct x86_uop *cur; /* instruction that entered a slow path */
-    uint64_t rmw_old; /* what memory held before a read-modify-write by the slow paths: a local of the
-                       * handler whose address is handed on would turn its last jump into a call */
+    uint64_t
+        rmw_old; /* what memory held before a read-modify-write by the slow paths: a local of the
+                  * handler whose address is handed on would turn its last jump into a call */
     union {
         uint64_t tmp; /* value handed over by slow paths */
         uint64_t tmpq[4];
     };
     const struct x86_ops *ops;
     void *host; /* owner's pointer, for ops */
-    /* Link a direct branch to its target's block; returns what to execute next or NULL to leave. NULL: blocks are
-     * not kept. */
+    /* Link a direct branch to its target's block; returns what to execute next or NULL to leave.
+     * NULL: blocks are not kept. */
     struct x86_uop *(*link)(struct x86_cpu *cpu, struct x86_uop *branch);
 
     /* --- why the last block ended (enum x86_leave) --- */
@@ -211,7 +229,7 @@ struct x86_cpu {
     /* --- vector and x87 state --- */
     union x86_vec v[16];
     union x86_vec vtmp[4]; /* operands and results of vector instructions on their way */
-    uint32_t mxcsr; /* while fp_live, flags may be in the host's MXCSR only: x86_fp_sync() */
+    uint32_t mxcsr;        /* while fp_live, flags may be in the host's MXCSR only: x86_fp_sync() */
     uint32_t host_mxcsr;
     bool fp_live;
     struct x86_fpu fpu;
@@ -225,12 +243,13 @@ struct x86_cpu {
     uint64_t pending_dr6; /* #DB traps of the last instruction */
 
     /* --- derived, by x86_mode_refresh() --- */
-    uint64_t lin_mask;  /* 2^32-1 outside 64-bit mode, else all ones */
-    uint64_t phys_mask; /* valid bits of a guest-physical address */
+    uint64_t lin_mask;           /* 2^32-1 outside 64-bit mode, else all ones */
+    uint64_t phys_mask;          /* valid bits of a guest-physical address */
     bool paging, pae, long_mode; /* long_mode: EFER.LMA */
-    bool data_bp, code_bp; /* enabled breakpoints in DR7 (guest or host) */
-    uint32_t exc_exits;    /* vectors whose delivery the host wants to see first */
-    /* Breakpoints of the host program, unseen by the guest; host_dr6: data breakpoints hit, bits 3:0 */
+    bool data_bp, code_bp;       /* enabled breakpoints in DR7 (guest or host) */
+    uint32_t exc_exits;          /* vectors whose delivery the host wants to see first */
+    /* Breakpoints of the host program, unseen by the guest; host_dr6: data breakpoints hit, bits
+     * 3:0 */
     uint64_t host_dr[4], host_dr7;
     uint32_t host_dr6;
     bool msr_watch; /* ask ops->msr_first before every MSR access */

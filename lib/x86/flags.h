@@ -34,14 +34,30 @@ static inline bool x86_cond(x86_cc cc, unsigned cond)
 {
     bool r;
     switch (cond >> 1) {
-    case 0: r = cc & X86_CC_OF; break;
-    case 1: r = cc & X86_CC_CF; break;
-    case 2: r = cc & X86_CC_ZF; break;
-    case 3: r = cc & (X86_CC_CF | X86_CC_ZF); break;
-    case 4: r = cc & X86_CC_SF; break;
-    case 5: r = cc & X86_CC_PF; break;
-    case 6: r = (cc >> 15 ^ cc) & 1; break;
-    default: r = ((cc >> 15 ^ cc) & 1) | (cc & X86_CC_ZF); break;
+    case 0:
+        r = cc & X86_CC_OF;
+        break;
+    case 1:
+        r = cc & X86_CC_CF;
+        break;
+    case 2:
+        r = cc & X86_CC_ZF;
+        break;
+    case 3:
+        r = cc & (X86_CC_CF | X86_CC_ZF);
+        break;
+    case 4:
+        r = cc & X86_CC_SF;
+        break;
+    case 5:
+        r = cc & X86_CC_PF;
+        break;
+    case 6:
+        r = (cc >> 15 ^ cc) & 1;
+        break;
+    default:
+        r = ((cc >> 15 ^ cc) & 1) | (cc & X86_CC_ZF);
+        break;
     }
     return r ^ (cond & 1);
 }

@@ -38,8 +38,8 @@ static void set(uint64_t feat[4], unsigned feature)
 }
 
 #if defined(X86_LIBC_KNOWS_CPU)
-/* The C library has asked the CPU at program start. CPUID itself is slow where a hypervisor intercepts it: dearer than
- * everything else that creating a vCPU takes. */
+/* The C library has asked the CPU at program start. CPUID itself is slow where a hypervisor
+ * intercepts it: dearer than everything else that creating a vCPU takes. */
 static bool read_leaves(unsigned leaf1[4], unsigned leaf7[4], bool *ymm)
 {
     const struct cpuid_feature *l1 = __x86_get_cpuid_feature_leaf(CPUID_INDEX_1);

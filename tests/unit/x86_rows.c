@@ -1,7 +1,7 @@
 /*
- * The instruction table is data that several files contribute to; this checks what its readers rely on: all rows
- * of an opcode agree on whether ModRM follows, the decoder can choose each row (so those of one opcode stand together),
- * handlers exist, attributes fit the operands.
+ * The instruction table is data that several files contribute to; this checks what its readers rely
+ * on: all rows of an opcode agree on whether ModRM follows, the decoder can choose each row (so
+ * those of one opcode stand together), handlers exist, attributes fit the operands.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,12 +24,14 @@ static void fail_row(unsigned i, const char *why)
     fail_msg("row %u (%s, map %u opcode %02x): %s", i, r->name, r->map, r->opcode, why);
 }
 
-/* The decoder can choose every row: decode something that only this row fits, by trying ModRM bytes, prefixes, modes. */
+/* The decoder can choose every row: decode something that only this row fits, by trying ModRM
+ * bytes, prefixes, modes. */
 static bool reachable(unsigned wanted)
 {
     static const uint8_t prefix[4][2] = {{0, 0}, {0x66, 0}, {0xf3, 0}, {0xf2, 0}};
     const struct x86_row *r = &x86_rows[wanted];
-    const unsigned modes[3] = {X86_MODE_64 | X86_MODE_FLAT, X86_MODE_32, X86_MODE_16 | X86_MODE_REAL};
+    const unsigned modes[3] = {X86_MODE_64 | X86_MODE_FLAT, X86_MODE_32,
+                               X86_MODE_16 | X86_MODE_REAL};
     uint64_t all[4] = {~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0)};
     bool vex = r->map >= X86_V0F;
     for (unsigned m = 0; m < 3; m++) {
@@ -131,7 +133,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_modrm_agrees),
-        cmocka_unit_test(test_handlers_exist),         cmocka_unit_test(test_every_row_can_be_chosen),
+        cmocka_unit_test(test_handlers_exist),
+        cmocka_unit_test(test_every_row_can_be_chosen),
         cmocka_unit_test(test_lowering_is_total),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,9 +7,10 @@
 #include <vmlib/boot.h>
 
 /** @defgroup machine The PC bundle
- * 16550 serial port (3f8, IRQ 4), 8259 pair, 8254, CMOS clock, local APICs, I/O APIC, HPET, ACPI and MP tables, PM timer,
- * reset and power-off, debug-exit port (f4), virtio-mmio disks, consoles and random numbers. The order of calls is:
- * create, RAM, devices, vCPUs, vmlib_machine_boot(), then one thread per vCPU in vmlib_machine_run_vcpu().
+ * 16550 serial port (3f8, IRQ 4), 8259 pair, 8254, CMOS clock, local APICs, I/O APIC, HPET, ACPI
+ * and MP tables, PM timer, reset and power-off, debug-exit port (f4), virtio-mmio disks, consoles
+ * and random numbers. The order of calls is: create, RAM, devices, vCPUs, vmlib_machine_boot(),
+ * then one thread per vCPU in vmlib_machine_run_vcpu().
  * @{ */
 
 typedef struct vmlib_machine vmlib_machine;
@@ -21,24 +22,28 @@ typedef struct vmlib_machine vmlib_machine;
 
 #define VMLIB_MACHINE_TIME_HOST UINT64_MAX
 
-/** Receives what the guest writes to a serial port or console. On a vCPU's thread; must not call the machine except
- * vmlib_machine_stop(). */
+/** Receives what the guest writes to a serial port or console. On a vCPU's thread; must not call
+ * the machine except vmlib_machine_stop(). */
 typedef void (*vmlib_console_fn)(void *opaque, const void *data, size_t bytes);
 
 /** What a machine is created from. */
 struct vmlib_machine_config {
-    uint32_t size;  /**< sizeof of this struct; set by #VMLIB_MACHINE_CONFIG_INIT */
-    uint32_t flags; /**< VMLIB_MACHINE_ bits */
+    uint32_t size;           /**< sizeof of this struct; set by #VMLIB_MACHINE_CONFIG_INIT */
+    uint32_t flags;          /**< VMLIB_MACHINE_ bits */
     vmlib_console_fn serial; /**< output of the serial port; NULL: thrown away */
     void *serial_opaque;
-    vmlib_console_fn debug; /**< output of the debug console, ports 402 and e9; NULL: no such ports */
+    vmlib_console_fn
+        debug; /**< output of the debug console, ports 402 and e9; NULL: no such ports */
     void *debug_opaque;
-    /** Time of the CMOS clock at start, seconds since 1970 UTC; #VMLIB_MACHINE_TIME_HOST: the host's time. */
+    /** Time of the CMOS clock at start, seconds since 1970 UTC; #VMLIB_MACHINE_TIME_HOST: the
+     * host's time. */
     uint64_t rtc_seconds;
     uint64_t timeout_ns; /**< of the host's time, from the first run on; 0: none */
 };
 #define VMLIB_MACHINE_CONFIG_INIT                                                                  \
-    {sizeof(struct vmlib_machine_config), 0, NULL, NULL, NULL, NULL, VMLIB_MACHINE_TIME_HOST, 0}
+    {                                                                                              \
+        sizeof(struct vmlib_machine_config), 0, NULL, NULL, NULL, NULL, VMLIB_MACHINE_TIME_HOST, 0 \
+    }
 
 /* vmlib_disk_config.flags */
 #define VMLIB_DISK_READ_ONLY 1u
@@ -46,14 +51,17 @@ struct vmlib_machine_config {
 
 /** A virtio disk. */
 struct vmlib_disk_config {
-    uint32_t size;  /**< sizeof of this struct; set by #VMLIB_DISK_CONFIG_INIT */
-    uint32_t flags; /**< VMLIB_DISK_ bits */
+    uint32_t size;    /**< sizeof of this struct; set by #VMLIB_DISK_CONFIG_INIT */
+    uint32_t flags;   /**< VMLIB_DISK_ bits */
     const char *path; /**< regular file or block device; NULL: use fd */
     int32_t fd;       /**< duplicated */
     uint32_t reserved;
     const char *serial; /**< up to 20 characters; NULL: "" */
 };
-#define VMLIB_DISK_CONFIG_INIT {sizeof(struct vmlib_disk_config), 0, NULL, -1, 0, NULL}
+#define VMLIB_DISK_CONFIG_INIT                                 \
+    {                                                          \
+        sizeof(struct vmlib_disk_config), 0, NULL, -1, 0, NULL \
+    }
 
 /* vmlib_machine_result.end: why the machine stopped. The first cause counts, for all vCPUs. */
 #define VMLIB_MACHINE_POWER_OFF  1u
@@ -62,8 +70,9 @@ struct vmlib_disk_config {
 #define VMLIB_MACHINE_SHUTDOWN   4u /**< triple fault */
 #define VMLIB_MACHINE_TIMEOUT    5u
 #define VMLIB_MACHINE_STOPPED    6u /**< vmlib_machine_stop() */
-#define VMLIB_MACHINE_EXIT       7u /**< an exit that the machine cannot answer; see exit_reason and text */
-#define VMLIB_MACHINE_ERROR      8u /**< a call of the library failed with `error` */
+#define VMLIB_MACHINE_EXIT \
+    7u /**< an exit that the machine cannot answer; see exit_reason and text */
+#define VMLIB_MACHINE_ERROR 8u /**< a call of the library failed with `error` */
 
 /** How a machine ended. */
 struct vmlib_machine_result {
@@ -72,25 +81,35 @@ struct vmlib_machine_result {
     uint32_t value; /**< debug exit: what the guest wrote */
     uint32_t vcpu;  /**< index of the vCPU that caused it */
     int32_t error;
-    uint32_t exit_reason; /**< VMLIB_EXIT_ constant: the guest event that ended it; NONE: the host did */
-    uint64_t rip;         /**< of that vCPU */
-    char text[128];       /**< one line for people */
+    uint32_t
+        exit_reason; /**< VMLIB_EXIT_ constant: the guest event that ended it; NONE: the host did */
+    uint64_t rip;    /**< of that vCPU */
+    char text[128];  /**< one line for people */
 };
-#define VMLIB_MACHINE_RESULT_INIT {sizeof(struct vmlib_machine_result), 0, 0, 0, 0, 0, 0, {0}}
+#define VMLIB_MACHINE_RESULT_INIT                              \
+    {                                                          \
+        sizeof(struct vmlib_machine_result), 0, 0, 0, 0, 0, 0, \
+        {                                                      \
+            0                                                  \
+        }                                                      \
+    }
 
 /** Counters since creation, summed over all vCPUs. */
 struct vmlib_machine_stats {
     uint32_t size; /**< sizeof of this struct, set by the caller */
     uint32_t vcpus;
     uint64_t instructions;
-    uint64_t exits[32];  /**< returns of vmlib_vcpu_run() by VMLIB_EXIT_ reason */
-    uint64_t pio;        /**< accesses answered by device models, inside run */
+    uint64_t exits[32]; /**< returns of vmlib_vcpu_run() by VMLIB_EXIT_ reason */
+    uint64_t pio;       /**< accesses answered by device models, inside run */
     uint64_t mmio;
     uint64_t msr;
     uint64_t interrupts; /**< vectors given to the vCPUs */
     uint64_t unclaimed;  /**< accesses that no device claims */
 };
-#define VMLIB_MACHINE_STATS_INIT {sizeof(struct vmlib_machine_stats), 0, 0, {0}, 0, 0, 0, 0, 0}
+#define VMLIB_MACHINE_STATS_INIT                                     \
+    {                                                                \
+        sizeof(struct vmlib_machine_stats), 0, 0, {0}, 0, 0, 0, 0, 0 \
+    }
 
 #ifdef __cplusplus
 extern "C" {
@@ -109,13 +128,15 @@ VMLIB_API int vmlib_machine_create(vmlib_vm *vm, const struct vmlib_machine_conf
                                    vmlib_machine **machine);
 
 /**
- * Take the machine out of its VM and free it. NULL is allowed. No vCPU may be inside vmlib_machine_run_vcpu().
+ * Take the machine out of its VM and free it. NULL is allowed. No vCPU may be inside
+ * vmlib_machine_run_vcpu().
  * @thread{any}
  */
 VMLIB_API void vmlib_machine_destroy(vmlib_machine *machine);
 
 /**
- * Give the guest RAM as a PC has it: from 0, with holes for the display adapter (a0000) and below 4 GiB (c0000000).
+ * Give the guest RAM as a PC has it: from 0, with holes for the display adapter (a0000) and below 4
+ * GiB (c0000000).
  * @param bytes At least 1 MiB, a multiple of the page size.
  * @retval VMLIB_E_INVAL machine is NULL or bytes is wrong.
  * @retval VMLIB_E_STATE there is RAM already.
@@ -125,7 +146,8 @@ VMLIB_API void vmlib_machine_destroy(vmlib_machine *machine);
 VMLIB_API int vmlib_machine_add_ram(vmlib_machine *machine, uint64_t bytes);
 
 /**
- * Create the next vCPU with its local APIC. The first one is the boot processor, the others wait for a start-up IPI.
+ * Create the next vCPU with its local APIC. The first one is the boot processor, the others wait
+ * for a start-up IPI.
  * @param[out] vcpu A reference of the caller's; may be NULL.
  * @retval VMLIB_E_INVAL machine is NULL.
  * @retval VMLIB_E_STATE vmlib_machine_boot() has been called.
@@ -143,7 +165,8 @@ VMLIB_API int vmlib_machine_add_vcpu(vmlib_machine *machine, vmlib_vcpu **vcpu);
  * @retval VMLIB_E_NOMEM out of memory.
  * @thread{any}
  */
-VMLIB_API int vmlib_machine_add_disk(vmlib_machine *machine, const struct vmlib_disk_config *config);
+VMLIB_API int vmlib_machine_add_disk(vmlib_machine *machine,
+                                     const struct vmlib_disk_config *config);
 
 /**
  * Add a virtio console (hvc0 in Linux).
@@ -154,7 +177,8 @@ VMLIB_API int vmlib_machine_add_disk(vmlib_machine *machine, const struct vmlib_
  * @retval VMLIB_E_STATE vmlib_machine_boot() has been called.
  * @thread{any}
  */
-VMLIB_API int vmlib_machine_add_console(vmlib_machine *machine, vmlib_console_fn write, void *opaque);
+VMLIB_API int vmlib_machine_add_console(vmlib_machine *machine, vmlib_console_fn write,
+                                        void *opaque);
 
 /**
  * Add a virtio source of random numbers.
@@ -167,8 +191,8 @@ VMLIB_API int vmlib_machine_add_console(vmlib_machine *machine, vmlib_console_fn
 VMLIB_API int vmlib_machine_add_rng(vmlib_machine *machine, uint64_t seed);
 
 /**
- * Write ACPI and MP tables, then load a kernel for the first vCPU. `memory` and `rsdp` of the parameters are the machine's
- * when they are not given.
+ * Write ACPI and MP tables, then load a kernel for the first vCPU. `memory` and `rsdp` of the
+ * parameters are the machine's when they are not given.
  * @param[in,out] result As vmlib_boot_load(); may be NULL.
  * @retval VMLIB_E_INVAL machine or params is NULL.
  * @retval VMLIB_E_STATE there is no RAM or no vCPU, or it has been called before.
@@ -179,8 +203,8 @@ VMLIB_API int vmlib_machine_boot(vmlib_machine *machine, const struct vmlib_boot
                                  struct vmlib_boot_result *result);
 
 /**
- * Run one vCPU until the machine ends. Every vCPU needs a thread of its own in this call; when the machine ends, all return
- * the same result. A call after the end returns at once.
+ * Run one vCPU until the machine ends. Every vCPU needs a thread of its own in this call; when the
+ * machine ends, all return the same result. A call after the end returns at once.
  * @param vcpu One that vmlib_machine_add_vcpu() made.
  * @param[in,out] result Caller sets `size`.
  * @retval VMLIB_E_INVAL an argument is NULL, has a wrong size, or the vCPU is not the machine's.
