@@ -212,7 +212,7 @@ struct x86_translation {
 /* Walk the tables for one access. set_ad: set accessed and dirty bits as the access would. user:
  * rights of CPL 3; otherwise those of a supervisor to whom SMAP does not apply (a host program that
  * looks at memory). Does not touch cpu->exc; X86_EXC with out->error says why (non-canonical: error
- * = UINT32_MAX). */
+ * = UINT32_MAX); X86_EXIT: refused by tables that lie outside memory. */
 enum x86_result x86_translate(struct x86_cpu *cpu, uint64_t lin, unsigned acc /* enum x86_access */,
                               bool user, bool set_ad, struct x86_translation *out);
 

@@ -386,6 +386,8 @@ enum x86_result x86_translate(struct x86_cpu *cpu, uint64_t lin, unsigned acc, b
     struct x86_walk w;
     enum x86_result r = x86_walk(cpu, lin, (enum x86_access)acc, &who, set_ad, &w);
     out->error = w.error;
+    if (r == X86_EXC && w.uncached)
+        return X86_EXIT; /* what was refused did not come from memory */
     if (r != X86_OK)
         return r;
     out->gpa = w.gpa;
