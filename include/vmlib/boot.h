@@ -17,10 +17,11 @@
 #define VMLIB_BOOT_SECTOR 2u /**< 512 bytes at 0000:7c00, real mode */
 #define VMLIB_BOOT_ELF \
     3u /**< ELF32: flat 32-bit protected mode; ELF64: long mode, first 4 GiB mapped 1:1 */
-#define VMLIB_BOOT_MULTIBOOT 4u /**< Multiboot 1 (specification 0.6.96), ELF32 or address fields \
-                                 */
-#define VMLIB_BOOT_PVH     5u   /**< ELF with a Xen note that names a 32-bit entry */
-#define VMLIB_BOOT_LINUX   6u   /**< bzImage, by the 64-bit or else the 32-bit boot protocol */
+#define VMLIB_BOOT_MULTIBOOT                                                                   \
+    4u                        /**< Multiboot 1 (specification 0.6.96), ELF32 or address fields \
+                               */
+#define VMLIB_BOOT_PVH     5u /**< ELF with a Xen note that names a 32-bit entry */
+#define VMLIB_BOOT_LINUX   6u /**< bzImage, by the 64-bit or else the 32-bit boot protocol */
 #define VMLIB_BOOT_FORMATS 7u
 
 /* vmlib_boot_memory.type: as in the table of BIOS call e820 */

@@ -164,9 +164,10 @@ enum x86_operand {
 #define X86_A_D64 \
     0x0004u /* operand size defaults to 64 in 64-bit mode (PUSH, near branches: no 32-bit form) */
 #define X86_A_F64 0x0008u /* operand size is 64 in 64-bit mode, 66 ignored */
-#define X86_A_END 0x0010u /* ends the block: changes rip, modes, mappings, or must look at events \
-                           */
-#define X86_A_B 0x0020u   /* byte operands: operand size 8 */
+#define X86_A_END                                                                               \
+    0x0010u             /* ends the block: changes rip, modes, mappings, or must look at events \
+                         */
+#define X86_A_B 0x0020u /* byte operands: operand size 8 */
 #define X86_A_VEC \
     0x0040u /* vector row: uop.imm in the X86_VIMM_* layout; size is not used for indexing */
 #define X86_A_REP   0x0080u /* F3/F2 repeat it (string instructions) */
