@@ -96,15 +96,19 @@ static void set_control(struct x86_cpu *cpu, const struct vmlib_control *o)
 }
 
 /* MSRs that are plain values in both forms. */
-#define MSR_FIELDS(X)                                                                            \
-    X(star)                                                                                      \
-    X(lstar)                                                                                     \
-    X(cstar)                                                                                     \
-    X(fmask)                                                                                     \
-    X(kernel_gs_base)                                                                            \
-    X(tsc_aux)                                                                                   \
-    X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) X(tsc_adjust) X(feature_control) X(spec_ctrl) \
-        X(misc_enable) X(debugctl) X(pat) X(xss) X(mcg_status) X(mcg_ctl)
+#define MSR_FIELDS(X)  \
+    X(star)            \
+    X(lstar)           \
+    X(cstar)           \
+    X(fmask)           \
+    X(kernel_gs_base)  \
+    X(tsc_aux)         \
+    X(sysenter_cs)     \
+    X(sysenter_esp)    \
+    X(sysenter_eip)    \
+    X(tsc_adjust)      \
+    X(feature_control) \
+    X(spec_ctrl) X(misc_enable) X(debugctl) X(pat) X(xss) X(mcg_status) X(mcg_ctl)
 
 static void get_msrs(struct x86_cpu *cpu, struct vmlib_msrs *o)
 {

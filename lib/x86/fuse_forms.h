@@ -33,13 +33,19 @@ struct x86_uop *x86_fuse_apart(struct x86_cpu *cpu, struct x86_uop *u);
         X86_NEXT(cpu, (u) + 1);            \
     } while (0)
 
-#define X86_FUSE_CONDS(M, ...)                                                                \
-    M(0, __VA_ARGS__)                                                                         \
-    M(1, __VA_ARGS__)                                                                         \
-    M(2, __VA_ARGS__)                                                                         \
-    M(3, __VA_ARGS__) M(4, __VA_ARGS__) M(5, __VA_ARGS__) M(6, __VA_ARGS__) M(7, __VA_ARGS__) \
-        M(8, __VA_ARGS__) M(9, __VA_ARGS__) M(10, __VA_ARGS__) M(11, __VA_ARGS__)             \
-            M(12, __VA_ARGS__) M(13, __VA_ARGS__) M(14, __VA_ARGS__) M(15, __VA_ARGS__)
+#define X86_FUSE_CONDS(M, ...) \
+    M(0, __VA_ARGS__)          \
+    M(1, __VA_ARGS__)          \
+    M(2, __VA_ARGS__)          \
+    M(3, __VA_ARGS__)          \
+    M(4, __VA_ARGS__)          \
+    M(5, __VA_ARGS__)          \
+    M(6, __VA_ARGS__)          \
+    M(7, __VA_ARGS__)          \
+    M(8, __VA_ARGS__)          \
+    M(9, __VA_ARGS__)          \
+    M(10, __VA_ARGS__)         \
+    M(11, __VA_ARGS__) M(12, __VA_ARGS__) M(13, __VA_ARGS__) M(14, __VA_ARGS__) M(15, __VA_ARGS__)
 #define X86_FUSE_TABLE(id)                                                                   \
     static x86_handler *const id[16] = {id##_0,  id##_1,  id##_2,  id##_3, id##_4,  id##_5,  \
                                         id##_6,  id##_7,  id##_8,  id##_9, id##_10, id##_11, \

@@ -280,9 +280,13 @@ static uint64_t bytecode(uint8_t *arena, uint64_t n)
 FN(0, v + 7)
 FN(1, v ^ 0x5555)
 FN(2, v * 3)
-FN(3, v >> 1) FN(4, v - 11) FN(5, ~v) FN(6, v << 1 | v >> 63) FN(7, v + (v >> 9))
+FN(3, v >> 1)
+FN(4, v - 11)
+FN(5, ~v)
+FN(6, v << 1 | v >> 63)
+FN(7, v + (v >> 9))
 
-    static uint64_t fnptr(uint8_t *arena, uint64_t n)
+static uint64_t fnptr(uint8_t *arena, uint64_t n)
 {
     static uint64_t (*const table[8])(uint64_t) = {fn_0, fn_1, fn_2, fn_3, fn_4, fn_5, fn_6, fn_7};
     uint64_t v = 1;
