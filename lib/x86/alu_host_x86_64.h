@@ -9,12 +9,17 @@
 #define X86_ASM_CARRY   "btl $8, %k[f]\n\t"           /* CF := guest's CF */
 #define X86_ASM_RESTORE "addb $127, %%al\n\tsahf\n\t" /* all arithmetic flags := guest's */
 
+/* Multiplications and shifts leave undefined flags as they were on some CPUs: not as the host's
+ * last instruction left them, or the same guest would not always run the same way. */
+#define X86_ASM_KNOWN(reg) "xorl %k[" reg "], %k[" reg "]\n\t"
+
 /* a OP b, flags by the operands alone */
-#define X86_HOST_BINARY(bits, m, name, insn)                                                   \
+#define X86_HOST_BINARY(bits, m, name, insn) X86_HOST_BINARY_(bits, m, name, "", insn)
+#define X86_HOST_BINARY_(bits, m, name, before, insn)                                          \
     X86_INLINE uint##bits##_t x86_##name##bits(uint##bits##_t a, uint##bits##_t b, x86_cc *cc) \
     {                                                                                          \
         uint32_t f;                                                                            \
-        __asm__(insn " %" m "[b], %" m "[a]" X86_ASM_CAPTURE                                   \
+        __asm__(before insn " %" m "[b], %" m "[a]" X86_ASM_CAPTURE                            \
                 : [a] "+q"(a), [f] "=&a"(f)                                                    \
                 : [b] "q"(b)                                                                   \
                 : "cc");                                                                       \
@@ -73,7 +78,7 @@
     X86_INLINE uint##bits##_t x86_##name##_nz##bits(uint##bits##_t a, unsigned count, x86_cc *cc) \
     {                                                                                             \
         uint32_t f;                                                                               \
-        __asm__(insn " %%cl, %" m "[a]" X86_ASM_CAPTURE                                           \
+        __asm__(X86_ASM_KNOWN("f") insn " %%cl, %" m "[a]" X86_ASM_CAPTURE                        \
                 : [a] "+q"(a), [f] "=&a"(f)                                                       \
                 : "c"(count)                                                                      \
                 : "cc");                                                                          \
@@ -93,31 +98,31 @@
         return a;                                                                                  \
     }
 /* rDX:rAX := a * b; *hi gets the upper half */
-#define X86_HOST_MULTIPLY(bits, m, name, insn)                                     \
-    X86_INLINE uint##bits##_t x86_##name##bits(uint##bits##_t a, uint##bits##_t b, \
-                                               uint##bits##_t *hi, x86_cc *cc)     \
-    {                                                                              \
-        uint64_t rax = a, rdx, lo;                                                 \
-        __asm__(insn " %" m "[b]\n\tmov %%rax, %[lo]" X86_ASM_CAPTURE              \
-                : "+&a"(rax), "=&d"(rdx), [lo] "=&r"(lo)                           \
-                : [b] "r"(b)                                                       \
-                : "cc");                                                           \
-        *cc = (x86_cc)rax;                                                         \
-        *hi = (uint##bits##_t)rdx;                                                 \
-        return (uint##bits##_t)lo;                                                 \
+#define X86_HOST_MULTIPLY(bits, m, name, insn)                                            \
+    X86_INLINE uint##bits##_t x86_##name##bits(uint##bits##_t a, uint##bits##_t b,        \
+                                               uint##bits##_t *hi, x86_cc *cc)            \
+    {                                                                                     \
+        uint64_t rax = a, rdx, lo;                                                        \
+        __asm__(X86_ASM_KNOWN("lo") insn " %" m "[b]\n\tmov %%rax, %[lo]" X86_ASM_CAPTURE \
+                : "+&a"(rax), "=&d"(rdx), [lo] "=&r"(lo)                                  \
+                : [b] "r"(b)                                                              \
+                : "cc");                                                                  \
+        *cc = (x86_cc)rax;                                                                \
+        *hi = (uint##bits##_t)rdx;                                                        \
+        return (uint##bits##_t)lo;                                                        \
     }
 /* 8 bits: the product is AX */
-#define X86_HOST_MULTIPLY8(name, insn)                                                \
-    X86_INLINE uint8_t x86_##name##8(uint8_t a, uint8_t b, uint8_t * hi, x86_cc * cc) \
-    {                                                                                 \
-        uint32_t eax = a, ax;                                                         \
-        __asm__(insn " %b[b]\n\tmovzwl %%ax, %[ax]" X86_ASM_CAPTURE                   \
-                : "+&a"(eax), [ax] "=&r"(ax)                                          \
-                : [b] "q"(b)                                                          \
-                : "cc");                                                              \
-        *cc = (x86_cc)eax;                                                            \
-        *hi = (uint8_t)(ax >> 8);                                                     \
-        return (uint8_t)ax;                                                           \
+#define X86_HOST_MULTIPLY8(name, insn)                                                  \
+    X86_INLINE uint8_t x86_##name##8(uint8_t a, uint8_t b, uint8_t * hi, x86_cc * cc)   \
+    {                                                                                   \
+        uint32_t eax = a, ax;                                                           \
+        __asm__(X86_ASM_KNOWN("ax") insn " %b[b]\n\tmovzwl %%ax, %[ax]" X86_ASM_CAPTURE \
+                : "+&a"(eax), [ax] "=&r"(ax)                                            \
+                : [b] "q"(b)                                                            \
+                : "cc");                                                                \
+        *cc = (x86_cc)eax;                                                              \
+        *hi = (uint8_t)(ax >> 8);                                                       \
+        return (uint8_t)ax;                                                             \
     }
 
 #define X86_HOST_ALL(bits, m)               \
@@ -143,11 +148,11 @@
     X86_HOST_SHIFT_NZ(bits, m, shl, "shl")  \
     X86_HOST_SHIFT_NZ(bits, m, shr, "shr")  \
     X86_HOST_SHIFT_NZ(bits, m, sar, "sar")
-#define X86_HOST_WIDE(bits, m)                   \
-    X86_HOST_SHIFT_DOUBLE(bits, m, shld, "shld") \
-    X86_HOST_SHIFT_DOUBLE(bits, m, shrd, "shrd") \
-    X86_HOST_BINARY(bits, m, imul2, "imul")      \
-    X86_HOST_MULTIPLY(bits, m, mul, "mul")       \
+#define X86_HOST_WIDE(bits, m)                                   \
+    X86_HOST_SHIFT_DOUBLE(bits, m, shld, "shld")                 \
+    X86_HOST_SHIFT_DOUBLE(bits, m, shrd, "shrd")                 \
+    X86_HOST_BINARY_(bits, m, imul2, X86_ASM_KNOWN("f"), "imul") \
+    X86_HOST_MULTIPLY(bits, m, mul, "mul")                       \
     X86_HOST_MULTIPLY(bits, m, imul, "imul")
 
 X86_HOST_ALL(8, "b")
