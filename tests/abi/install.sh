@@ -30,7 +30,7 @@ foreach(kind vmlib static)
     target_link_libraries(t_${kind} PRIVATE vmlib::${kind})
 endforeach()
 END
-cmake -S "$dir/p" -B "$dir/p/b" -DCMAKE_PREFIX_PATH="$dir/usr" >"$dir/log" 2>&1 &&
+cmake -G Ninja -S "$dir/p" -B "$dir/p/b" -DCMAKE_PREFIX_PATH="$dir/usr" >"$dir/log" 2>&1 &&
     cmake --build "$dir/p/b" >>"$dir/log" 2>&1 || { cat "$dir/log"; exit 1; }
 "$dir/p/b/t_vmlib"
 "$dir/p/b/t_static"
