@@ -194,8 +194,9 @@ static void repeated(struct world *w, const uint8_t *code, const uint8_t *end)
 static void test_repeat(void **state)
 {
     uint64_t n = 0;
-    world_handler(*state, VMLIB_HANDLER_MMIO, 0x200000, UINT32_MAX, nothing, &n);
-    world_handler(*state, VMLIB_HANDLER_PIO, 0, 0xffff, nothing, &n);
+    vmlib_handler_unref(
+        world_handler(*state, VMLIB_HANDLER_MMIO, 0x200000, UINT32_MAX, nothing, &n));
+    vmlib_handler_unref(world_handler(*state, VMLIB_HANDLER_PIO, 0, 0xffff, nothing, &n));
     repeated(*state, rep_forever, rep_forever_end);
     repeated(*state, rep_scas, rep_scas_end);
     repeated(*state, rep_out, rep_out_end);
