@@ -168,7 +168,8 @@ static void s3_4_map_changes_under_the_guest(void **state)
         OK(vmlib_region_create(w->vm, &config, &r));
         unsigned long before = atomic_load(&calls);
         sched_yield();
-        assert_int_equal(atomic_load(&calls), before); /* it is memory now */
+        /* It is memory now; a handler that had been called before may still be at work. */
+        assert_true(atomic_load(&calls) - before <= 1);
         OK(vmlib_region_remove(r));
         vmlib_region_unref(r); /* unmapped: an access now would crash */
         before = atomic_load(&calls);
