@@ -152,51 +152,11 @@ static void kick(struct vmi_vcpu *owner)
 
 /* --- looking at it --- */
 
-static uint32_t api_mode(const struct x86_cpu *cpu)
-{
-    static const uint32_t prot[3] = {VMLIB_MODE_PROT16, VMLIB_MODE_PROT32, VMLIB_MODE_LONG64};
-    static const uint32_t compat[3] = {VMLIB_MODE_COMPAT16, VMLIB_MODE_COMPAT32, VMLIB_MODE_LONG64};
-    if (cpu->mode & X86_MODE_V86)
-        return VMLIB_MODE_V86;
-    if (cpu->mode & X86_MODE_REAL)
-        return VMLIB_MODE_REAL;
-    return (cpu->mode & X86_MODE_LM ? compat : prot)[cpu->mode & X86_MODE_SIZE];
-}
-
-/* Instruction bytes without side effects: what memory holds now. */
-static unsigned peek_code(struct soft_vcpu *v, uint64_t lin, uint8_t *buf, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        struct x86_translation t;
-        struct x86_page page;
-        uint64_t at = (lin + i) & v->cpu.lin_mask;
-        if (x86_translate(&v->cpu, at, X86_ACC_EXEC, v->cpu.cpl == 3, false, &t) != X86_OK)
-            return i;
-        soft_page(&v->cpu, t.gpa, X86_ACC_EXEC, &page);
-        if (!page.host)
-            return i;
-        buf[i] = x86_raw_ld8((uintptr_t)page.host + (t.gpa & 0xfff));
-    }
-    return n;
-}
-
 static void describe(struct vmi_vcpu *owner)
 {
     struct soft_vcpu *v = owner->impl;
-    const struct x86_cpu *cpu = &v->cpu;
-    struct vmlib_exit *e = &owner->exit;
-    struct x86_insn in;
     soft_sync_rip(v);
-    uint64_t base = cpu->mode & X86_MODE_64 ? 0 : cpu->seg[X86_CS].base;
-    e->rip = cpu->rip;
-    e->cpl = cpu->cpl;
-    e->mode = (uint8_t)api_mode(cpu);
-    memset(e->insn, 0, sizeof(e->insn));
-    unsigned n = peek_code(v, (base + cpu->rip) & cpu->lin_mask, e->insn, 15);
-    e->insn_len = 0;
-    if (x86_decode(e->insn, n, cpu->mode, cpu->feat, &in) == X86_DECODE_OK)
-        e->insn_len = in.length;
-    memset(e->insn + e->insn_len, 0, sizeof(e->insn) - e->insn_len);
+    vmi_describe(&v->cpu, &owner->exit);
 }
 
 static uint64_t instructions(struct vmi_vcpu *owner)
@@ -247,7 +207,7 @@ static int set_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t value)
 static int inject(struct vmi_vcpu *owner, const struct vmlib_event *event)
 {
     struct soft_vcpu *v = owner->impl;
-    soft_event_from_api(event, &v->cpu.injected);
+    vmi_event_from_api(event, &v->cpu.injected);
     if (v->in_block)
         v->cpu.resync = true;
     __atomic_store_n(&v->cpu.poll, 1, __ATOMIC_SEQ_CST);
@@ -310,24 +270,7 @@ static void translate(struct vmi_vcpu *owner, uint64_t gva, uint32_t access, boo
                       struct vmlib_translation *t)
 {
     struct soft_vcpu *v = owner->impl;
-    struct x86_translation w;
-    enum x86_result r = x86_translate(&v->cpu, gva & v->cpu.lin_mask, access, user, false, &w);
-    t->gpa = r == X86_OK ? w.gpa : 0;
-    t->error_code = t->page_bits = t->prot = 0;
-    if (r == X86_OK) {
-        t->fault = VMLIB_TRANSLATE_OK;
-        t->page_bits = w.page_bits;
-        t->prot = VMLIB_PROT_R | (w.writable ? VMLIB_PROT_W : 0) | (w.exec ? VMLIB_PROT_X : 0);
-    } else if (r != X86_EXC) {
-        t->fault = VMLIB_TRANSLATE_TABLE;
-    } else if (w.error == UINT32_MAX) {
-        t->fault = VMLIB_TRANSLATE_NON_CANONICAL;
-    } else {
-        t->error_code = w.error;
-        t->fault = w.error & X86_PF_R   ? VMLIB_TRANSLATE_RESERVED_BIT
-                   : w.error & X86_PF_P ? VMLIB_TRANSLATE_PROTECTION
-                                        : VMLIB_TRANSLATE_NOT_PRESENT;
-    }
+    vmi_translate(&v->cpu, gva, access, user, t);
 }
 
 static unsigned cpl(struct vmi_vcpu *owner)

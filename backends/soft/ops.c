@@ -103,7 +103,7 @@ static enum x86_result take(struct soft_vcpu *v, enum vmi_verdict verdict, unsig
         end_block_here(v);
     switch (verdict) {
     case VMI_INJECT:
-        soft_event_from_api(&v->owner->exit.inject, &cpu->exc);
+        vmi_event_from_api(&v->owner->exit.inject, &cpu->exc);
         cpu->leave = X86_LEAVE_EXC;
         return X86_EXC;
     case VMI_EXIT:
@@ -338,12 +338,12 @@ static enum x86_result op_exception(struct x86_cpu *cpu, const struct x86_event 
     struct soft_vcpu *v = soft_of(cpu);
     struct vmlib_exit *e = &v->owner->exit;
     e->reason = VMLIB_EXIT_EXCEPTION;
-    soft_event_to_api(ev, &e->u.exception.event);
+    vmi_event_to_api(ev, &e->u.exception.event);
     switch (soft_dispatch(v)) {
     case VMI_NONE:
         return X86_OK;
     case VMI_INJECT:
-        soft_event_from_api(&e->inject, &cpu->injected);
+        vmi_event_from_api(&e->inject, &cpu->injected);
         return X86_AGAIN;
     case VMI_EXIT: /* the next run delivers it, unless the host replaces it */
         cpu->injected = *ev;

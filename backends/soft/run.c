@@ -64,7 +64,7 @@ static bool code_is_elsewhere(struct soft_vcpu *v)
     if (soft_dispatch(v) != VMI_INJECT)
         return false;
     struct x86_event ev;
-    soft_event_from_api(&e->inject, &ev);
+    vmi_event_from_api(&e->inject, &ev);
     return soft_deliver(v, &ev, false);
 }
 
@@ -283,7 +283,7 @@ int soft_complete(struct vmi_vcpu *vcpu, bool fault)
 
     v->error = 0;
     if (fault) {
-        soft_event_from_api(&vcpu->exit.inject, &cpu->injected);
+        vmi_event_from_api(&vcpu->exit.inject, &cpu->injected);
         cpu->nanswers = 0; /* the instruction is abandoned */
         vcpu->retired = 0;
         return 0;

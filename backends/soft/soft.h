@@ -4,7 +4,7 @@
  *   memory.c  slots, host pages, dirty log, code granules, the rendezvous that removes mappings
  * safely block.c   decoded blocks, their lookup, linking and invalidation ops.c     what lib/x86
  * asks of its owner: devices, MSRs, CPUID, time run.c     the run loop; events.c what it looks at
- * between blocks state.c   architectural state from and to the API's form backend.c the vtable
+ * between blocks state.c   architectural state (its form: lib/state) backend.c the vtable
  */
 #ifndef SOFT_H
 #define SOFT_H
@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "state/state.h"
 #include "x86/flags.h"
 #include "x86/insn.h"
 #include "x86/mem.h"
@@ -191,7 +192,5 @@ enum vmi_verdict soft_dispatch(struct soft_vcpu *v);
 /* --- state.c --- */
 int soft_get_state(struct vmi_vcpu *vcpu, uint32_t groups, struct vmlib_state *state);
 int soft_set_state(struct vmi_vcpu *vcpu, uint32_t groups, const struct vmlib_state *state);
-void soft_event_from_api(const struct vmlib_event *e, struct x86_event *o);
-void soft_event_to_api(const struct x86_event *e, struct vmlib_event *o);
 
 #endif

@@ -37,6 +37,8 @@ forbidden vmi_x86 vmlib/vmlib.h
 forbidden vmi_x86 core/internal.h
 if [ "${SOFT:-OFF}" = ON ]; then
     allowed vmi_soft x86/cpu.h
+    forbidden vmi_state core/internal.h
+    forbidden vmi_state soft/soft.h
     forbidden vmi_soft core/internal.h
     forbidden vmi_soft mock/mock.h
 fi
