@@ -85,6 +85,9 @@ struct vmi_vcpu {
     /* Limits of the run() in progress, set by core. */
     uint64_t budget;    /* instructions this run() may retire; UINT64_MAX: no limit */
     uint32_t run_flags; /* VMLIB_RUN_SINGLE_STEP counts for backends */
+    /* When this run() should end, on vmi_now_ns()'s clock; UINT64_MAX: never. For backends whose
+     * slice is 0. */
+    uint64_t deadline_ns;
     /* Set by the backend when run() or complete() returns: instructions retired by this call. */
     uint64_t retired;
 
@@ -151,7 +154,7 @@ struct vmi_backend {
     uint32_t id; /* VMLIB_BACKEND_ constant */
     uint32_t max_vcpus, phys_bits;
     /* With a deadline, core calls run() in slices of this many instructions and looks at the clock
-     * in between; 0: run() comes back by itself at least every 100 us. */
+     * in between; 0: run() comes back by itself soon after vcpu->deadline_ns. */
     uint32_t slice;
 
     /* Any thread. May a VM be created here? 0, or VMLIB_E_UNAVAILABLE with the reason. */

@@ -7,10 +7,16 @@ extern const struct vmi_backend vmi_backend_mock;
 #ifdef VMI_WITH_SOFT
 extern const struct vmi_backend vmi_backend_soft;
 #endif
+#ifdef VMI_WITH_KVM
+extern const struct vmi_backend vmi_backend_kvm;
+#endif
 
 static const struct vmi_backend *const backends[] = {
 #ifdef VMI_WITH_SOFT
     &vmi_backend_soft,
+#endif
+#ifdef VMI_WITH_KVM
+    &vmi_backend_kvm,
 #endif
     &vmi_backend_mock,
     NULL,

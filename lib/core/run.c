@@ -95,6 +95,7 @@ static int execute(struct vmlib_vcpu *vcpu, const struct run *r)
     }
     vcpu->pub.budget = stretch(vcpu, r);
     vcpu->pub.run_flags = r->args.flags;
+    vcpu->pub.deadline_ns = r->deadline;
     vcpu->pub.retired = 0;
     vmi_guest_enter(vcpu);
     int rc = backend_of(vcpu)->run(&vcpu->pub);
@@ -332,6 +333,7 @@ static int finish_instruction(struct vmlib_vcpu *vcpu, bool fault)
     vcpu->pub.retired = 0;
     vcpu->pub.budget = 1;
     vcpu->pub.run_flags = 0;
+    vcpu->pub.deadline_ns = UINT64_MAX;
     vmi_guest_enter(vcpu);
     int rc = backend_of(vcpu)->complete(&vcpu->pub, fault);
     vmi_guest_leave(vcpu);

@@ -1,0 +1,73 @@
+/* The KVM backend's table. */
+#include "kvm/kvm.h"
+
+/* What KVM offers whatever the host. Answers must not depend on a VM. */
+static uint32_t feature(uint32_t f)
+{
+    static const uint8_t answers[VMLIB_FEATURE_COUNT] = {
+        [VMLIB_FEATURE_GUEST_CODE] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_REAL_MODE] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_LONG_MODE] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_SMP] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_DIRTY_LOG] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_PROT_WRITE] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_NMI] = VMLIB_SUPPORT_NATIVE,
+    };
+    if (f == VMLIB_FEATURE_AVX2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+                   ? VMLIB_SUPPORT_NATIVE
+                   : VMLIB_SUPPORT_REFUSED;
+    return f < VMLIB_FEATURE_COUNT ? answers[f] : VMLIB_SUPPORT_REFUSED;
+}
+
+static void describe(struct vmi_vcpu *vcpu)
+{
+    struct kvm_cpu *v = vcpu->impl;
+    if (kvm_look(v, KVM_PART_REGS) == 0)
+        kvm_describe_at(v, v->dispatching ? v->at : v->regs.rip);
+}
+
+/* KVM does not count instructions. */
+static uint64_t instructions(struct vmi_vcpu *vcpu)
+{
+    (void)vcpu;
+    return 0;
+}
+
+static int set_exception_exits(struct vmi_vcpu *vcpu, uint32_t mask)
+{
+    (void)vcpu;
+    return mask == 0 ? 0 : vmi_error(VMLIB_E_UNSUPPORTED, "mask: KVM has no exception exits");
+}
+
+const struct vmi_backend vmi_backend_kvm = {
+    .name = "kvm",
+    .id = VMLIB_BACKEND_KVM,
+    .max_vcpus = VMLIB_MAX_VCPUS,
+    .phys_bits = 52,
+    .probe = kvm_probe,
+    .feature = feature,
+    .vm_create = kvm_vm_create,
+    .vm_destroy = kvm_vm_destroy,
+    .mem_update = kvm_mem_update,
+    .dirty_sync = kvm_dirty_sync,
+    .host_wrote = kvm_host_wrote,
+    .vcpu_create = kvm_vcpu_create,
+    .vcpu_destroy = kvm_vcpu_destroy,
+    .run = kvm_vcpu_run,
+    .complete = kvm_complete,
+    .kick = kvm_kick,
+    .describe = describe,
+    .instructions = instructions,
+    .get_state = kvm_get_state,
+    .set_state = kvm_set_state,
+    .get_reg = kvm_get_reg,
+    .set_reg = kvm_set_reg,
+    .inject = kvm_inject,
+    .set_exception_exits = set_exception_exits,
+    .set_breakpoints = kvm_set_breakpoints,
+    .set_cpuid = kvm_set_cpuid,
+    .get_cpuid = kvm_get_cpuid,
+    .translate = kvm_translate,
+    .cpl = kvm_cpl,
+};
