@@ -56,7 +56,7 @@ static bool bit_address(struct x86_cpu *cpu, const struct x86_uop *u, unsigned l
     }                                                                                  \
     X86_READS_REG(bt_E_G_##bits, bits, bt_E_G_fin_##bits)                              \
     X86_READS_REG(bt_E_I_##bits, bits, bt_E_I_fin_##bits)                              \
-    X86_LOADS(bt_E_I_##bits, bits, bt_E_I_fin_##bits)                                  \
+    X86_LOADS_LEAN(bt_E_I_##bits, bits, bt_E_I_fin_##bits)                             \
     static struct x86_uop *bt_E_G_##bits##_mem(struct x86_cpu *cpu, struct x86_uop *u) \
     {                                                                                  \
         uint64_t lin;                                                                  \
@@ -75,7 +75,7 @@ BT_SIZE(64, 3)
     BIT_CALC(bits, name, E_I, (unsigned)u->imm)                                                    \
     X86_RMW_REG(name##_E_G_##bits, bits, name##_E_G_calc_##bits, X86_DONE_NOTHING)                 \
     X86_RMW_REG(name##_E_I_##bits, bits, name##_E_I_calc_##bits, X86_DONE_NOTHING)                 \
-    X86_RMWS(name##_E_I_##bits, bits, name##_E_I_calc_##bits, X86_DONE_NOTHING)                    \
+    X86_RMWS_LEAN(name##_E_I_##bits, bits, name##_E_I_calc_##bits, X86_DONE_NOTHING)               \
     X86_COLD uint64_t name##_E_G_step_##bits(struct x86_cpu *cpu, struct x86_uop *u, uint64_t old, \
                                              x86_cc *cc)                                           \
     {                                                                                              \
@@ -100,7 +100,7 @@ CHANGE(btc)
         NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem,  \
         NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem,  \
         NULL, name##_E_G_16_mem, name##_E_G_32_mem, name##_E_G_64_mem}; \
-    x86_handler *const x86_t_##NAME##_E_I[16] = X86_TABLE_FORMS_V(name##_E_I_);
+    x86_handler *const x86_t_##NAME##_E_I[16] = X86_TABLE_LEAN_V(name##_E_I_);
 BIT_TABLES(bt, BT)
 BIT_TABLES(bts, BTS)
 BIT_TABLES(btr, BTR)
@@ -134,12 +134,12 @@ BIT_TABLES(btc, BTC)
         scan_##bits(cpu, u, v, v ? bits - 1 - CLZ##bits(v) : 0);                                   \
     }                                                                                              \
     X86_READS_REG(bsf_##bits, bits, bsf_fin_##bits)                                                \
-    X86_LOADS(bsf_##bits, bits, bsf_fin_##bits)                                                    \
+    X86_LOADS_LEAN(bsf_##bits, bits, bsf_fin_##bits)                                               \
     X86_READS_REG(bsr_##bits, bits, bsr_fin_##bits)                                                \
-    X86_LOADS(bsr_##bits, bits, bsr_fin_##bits)
+    X86_LOADS_LEAN(bsr_##bits, bits, bsr_fin_##bits)
 X86_FOR_SIZES_V(SCAN_SIZE, _)
-x86_handler *const x86_t_BSF[16] = X86_TABLE_FORMS_V(bsf_);
-x86_handler *const x86_t_BSR[16] = X86_TABLE_FORMS_V(bsr_);
+x86_handler *const x86_t_BSF[16] = X86_TABLE_LEAN_V(bsf_);
+x86_handler *const x86_t_BSR[16] = X86_TABLE_LEAN_V(bsr_);
 
 /* TZCNT, LZCNT: CF for a source of 0, ZF for a result of 0; POPCNT: ZF alone, the others cleared.
  */
@@ -169,12 +169,12 @@ X86_INLINE x86_cc count_cc(x86_cc cc, bool cf, bool zf)
         X86_PUT##bits(cpu, u->reg, (unsigned)__builtin_popcountll(v));              \
     }                                                                               \
     X86_READS_REG(tzcnt_##bits, bits, tzcnt_fin_##bits)                             \
-    X86_LOADS(tzcnt_##bits, bits, tzcnt_fin_##bits)                                 \
+    X86_LOADS_LEAN(tzcnt_##bits, bits, tzcnt_fin_##bits)                            \
     X86_READS_REG(lzcnt_##bits, bits, lzcnt_fin_##bits)                             \
-    X86_LOADS(lzcnt_##bits, bits, lzcnt_fin_##bits)                                 \
+    X86_LOADS_LEAN(lzcnt_##bits, bits, lzcnt_fin_##bits)                            \
     X86_READS_REG(popcnt_##bits, bits, popcnt_fin_##bits)                           \
-    X86_LOADS(popcnt_##bits, bits, popcnt_fin_##bits)
+    X86_LOADS_LEAN(popcnt_##bits, bits, popcnt_fin_##bits)
 X86_FOR_SIZES_V(COUNT_SIZE, _)
-x86_handler *const x86_t_TZCNT[16] = X86_TABLE_FORMS_V(tzcnt_);
-x86_handler *const x86_t_LZCNT[16] = X86_TABLE_FORMS_V(lzcnt_);
-x86_handler *const x86_t_POPCNT[16] = X86_TABLE_FORMS_V(popcnt_);
+x86_handler *const x86_t_TZCNT[16] = X86_TABLE_LEAN_V(tzcnt_);
+x86_handler *const x86_t_LZCNT[16] = X86_TABLE_LEAN_V(lzcnt_);
+x86_handler *const x86_t_POPCNT[16] = X86_TABLE_LEAN_V(popcnt_);

@@ -11,13 +11,13 @@
 #define TABLE_Y(id)                                                                           \
     {                                                                                         \
         NULL, NULL, id##32_reg, id##64_reg, NULL, NULL, id##32_flat, id##64_flat, NULL, NULL, \
-            id##32_seg, id##64_seg, NULL, NULL, id##32_base, id##64_base                      \
+            id##32_cold, id##64_cold, NULL, NULL, id##32_flat, id##64_flat                    \
     }
-#define HANDLERS(name, NAME)                    \
-    X86_READS_REG(name##_32, 32, name##_fin_32) \
-    X86_LOADS(name##_32, 32, name##_fin_32)     \
-    X86_READS_REG(name##_64, 64, name##_fin_64) \
-    X86_LOADS(name##_64, 64, name##_fin_64)     \
+#define HANDLERS(name, NAME)                     \
+    X86_READS_REG(name##_32, 32, name##_fin_32)  \
+    X86_LOADS_LEAN(name##_32, 32, name##_fin_32) \
+    X86_READS_REG(name##_64, 64, name##_fin_64)  \
+    X86_LOADS_LEAN(name##_64, 64, name##_fin_64) \
     x86_handler *const x86_t_##NAME[16] = TABLE_Y(name##_);
 
 /* fin(cpu, u, E) with `b` the register in vvvv */
@@ -182,6 +182,6 @@ static uint32_t crc32c(uint32_t crc, uint64_t v, unsigned bytes)
         X86_PUT32(cpu, u->reg, crc32c((uint32_t)cpu->r[u->reg], e, bits / 8)); \
     }                                                                          \
     X86_READS_REG(crc32_##bits, bits, crc32_fin_##bits)                        \
-    X86_LOADS(crc32_##bits, bits, crc32_fin_##bits)
+    X86_LOADS_LEAN(crc32_##bits, bits, crc32_fin_##bits)
 X86_FOR_SIZES(CRC_SIZE, _)
-x86_handler *const x86_t_CRC32[16] = X86_TABLE_FORMS(crc32_);
+x86_handler *const x86_t_CRC32[16] = X86_TABLE_LEAN(crc32_);

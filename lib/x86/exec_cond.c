@@ -13,11 +13,11 @@
         X86_PUT8(cpu, u->rm, set_value_##cond(cpu, u));                                     \
         X86_NEXT(cpu, u);                                                                   \
     }                                                                                       \
-    X86_STORES(set_##cond, 8, set_value_##cond)                                             \
+    X86_STORES_LEAN(set_##cond, 8, set_value_##cond)                                        \
     x86_handler *const x86_t_SET_##cond[16] = {[X86_FORM_REG * 4] = set_##cond##_reg,       \
                                                [X86_FORM_FLAT * 4] = set_##cond##_flat,     \
-                                               [X86_FORM_SEG * 4] = set_##cond##_seg,       \
-                                               [X86_FORM_BASE * 4] = set_##cond##_base};
+                                               [X86_FORM_SEG * 4] = set_##cond##_cold,      \
+                                               [X86_FORM_BASE * 4] = set_##cond##_flat};
 
 /* Memory is read whatever the condition; a 32-bit destination loses its upper half in any case. */
 #define CMOV_SIZE(bits, cond)                                                              \
@@ -28,10 +28,10 @@
         X86_PUT##bits(cpu, u->reg, x86_cond(cpu->cc, cond) ? v : old);                     \
     }                                                                                      \
     X86_READS_REG(cmov_##cond##_##bits, bits, cmov_fin_##cond##_##bits)                    \
-    X86_LOADS(cmov_##cond##_##bits, bits, cmov_fin_##cond##_##bits)
+    X86_LOADS_LEAN(cmov_##cond##_##bits, bits, cmov_fin_##cond##_##bits)
 #define CMOV(cond)                   \
     X86_FOR_SIZES_V(CMOV_SIZE, cond) \
-    x86_handler *const x86_t_CMOV_##cond[16] = X86_TABLE_FORMS_V(cmov_##cond##_);
+    x86_handler *const x86_t_CMOV_##cond[16] = X86_TABLE_LEAN_V(cmov_##cond##_);
 
 #define BOTH(cond) SETCC(cond) CMOV(cond)
 BOTH(0)

@@ -159,8 +159,8 @@ x86_handler *const x86_t_CWD[4] = {NULL, widen_d_16, widen_d_32, widen_d_64};
     {                                                                                        \
         X86_PUT##bits(cpu, u->reg, __builtin_bswap##bits(v));                                \
     }                                                                                        \
-    X86_STORES(movbe_M_G_##bits, bits, swapped_G_##bits)                                     \
-    X86_LOADS(movbe_G_M_##bits, bits, swapped_to_G_##bits)
+    X86_STORES_LEAN(movbe_M_G_##bits, bits, swapped_G_##bits)                                \
+    X86_LOADS_LEAN(movbe_G_M_##bits, bits, swapped_to_G_##bits)
 X86_FOR_SIZES_V(MOVBE_SIZE, _)
 x86_handler *const x86_t_MOVBE_G_M[16] = {
     NULL,
@@ -172,13 +172,13 @@ x86_handler *const x86_t_MOVBE_G_M[16] = {
     movbe_G_M_32_flat,
     movbe_G_M_64_flat,
     NULL,
-    movbe_G_M_16_seg,
-    movbe_G_M_32_seg,
-    movbe_G_M_64_seg,
+    movbe_G_M_16_cold,
+    movbe_G_M_32_cold,
+    movbe_G_M_64_cold,
     NULL,
-    movbe_G_M_16_base,
-    movbe_G_M_32_base,
-    movbe_G_M_64_base,
+    movbe_G_M_16_flat,
+    movbe_G_M_32_flat,
+    movbe_G_M_64_flat,
 };
 x86_handler *const x86_t_MOVBE_M_G[16] = {
     NULL,
@@ -190,13 +190,13 @@ x86_handler *const x86_t_MOVBE_M_G[16] = {
     movbe_M_G_32_flat,
     movbe_M_G_64_flat,
     NULL,
-    movbe_M_G_16_seg,
-    movbe_M_G_32_seg,
-    movbe_M_G_64_seg,
+    movbe_M_G_16_cold,
+    movbe_M_G_32_cold,
+    movbe_M_G_64_cold,
     NULL,
-    movbe_M_G_16_base,
-    movbe_M_G_32_base,
-    movbe_M_G_64_base,
+    movbe_M_G_16_flat,
+    movbe_M_G_32_flat,
+    movbe_M_G_64_flat,
 };
 
 /* XLAT: AL := [rBX + AL] */

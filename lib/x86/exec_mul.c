@@ -15,7 +15,7 @@
         X86_PUT##bits(cpu, X86_RDX, hi);                                                    \
     }                                                                                       \
     X86_READS_REG(name##_E_##bits, bits, name##_fin_##bits)                                 \
-    X86_LOADS(name##_E_##bits, bits, name##_fin_##bits)
+    X86_LOADS_LEAN(name##_E_##bits, bits, name##_fin_##bits)
 /* AX := AL * E */
 #define MUL_8(name)                                                                       \
     X86_INLINE void name##_fin_8(struct x86_cpu *cpu, const struct x86_uop *u, uint8_t v) \
@@ -27,14 +27,14 @@
         X86_PUT16(cpu, X86_RAX, lo | hi << 8);                                            \
     }                                                                                     \
     X86_READS_REG(name##_E_8, 8, name##_fin_8)                                            \
-    X86_LOADS(name##_E_8, 8, name##_fin_8)
+    X86_LOADS_LEAN(name##_E_8, 8, name##_fin_8)
 
 MUL_8(mul)
 MUL_8(imul)
 X86_FOR_SIZES_V(MUL_SIZE, mul)
 X86_FOR_SIZES_V(MUL_SIZE, imul)
-x86_handler *const x86_t_MUL_E[16] = X86_TABLE_FORMS(mul_E_);
-x86_handler *const x86_t_IMUL_E[16] = X86_TABLE_FORMS(imul_E_);
+x86_handler *const x86_t_MUL_E[16] = X86_TABLE_LEAN(mul_E_);
+x86_handler *const x86_t_IMUL_E[16] = X86_TABLE_LEAN(imul_E_);
 
 /* IMUL with two and three operands */
 #define IMUL_SIZE(bits, _)                                                         \
@@ -55,12 +55,12 @@ x86_handler *const x86_t_IMUL_E[16] = X86_TABLE_FORMS(imul_E_);
         X86_PUT##bits(cpu, u->reg, r);                                             \
     }                                                                              \
     X86_READS_REG(imul_G_E_##bits, bits, imul2_fin_##bits)                         \
-    X86_LOADS(imul_G_E_##bits, bits, imul2_fin_##bits)                             \
+    X86_LOADS_LEAN(imul_G_E_##bits, bits, imul2_fin_##bits)                        \
     X86_READS_REG(imul_G_E_I_##bits, bits, imul3_fin_##bits)                       \
-    X86_LOADS(imul_G_E_I_##bits, bits, imul3_fin_##bits)
+    X86_LOADS_LEAN(imul_G_E_I_##bits, bits, imul3_fin_##bits)
 X86_FOR_SIZES_V(IMUL_SIZE, _)
-x86_handler *const x86_t_IMUL_G_E[16] = X86_TABLE_FORMS_V(imul_G_E_);
-x86_handler *const x86_t_IMUL_G_E_I[16] = X86_TABLE_FORMS_V(imul_G_E_I_);
+x86_handler *const x86_t_IMUL_G_E[16] = X86_TABLE_LEAN_V(imul_G_E_);
+x86_handler *const x86_t_IMUL_G_E_I[16] = X86_TABLE_LEAN_V(imul_G_E_I_);
 
 /*
  * Division. Flags are undefined after it and stay as they were. #DE when the divisor is 0 or the

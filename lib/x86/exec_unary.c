@@ -10,16 +10,18 @@
         (void)u;                                                                                 \
         return x86_##name##bits(old, cc);                                                        \
     }                                                                                            \
-    X86_RMW_REG(name##_E_##bits, bits, name##_E_calc_##bits, X86_DONE_NOTHING)                   \
-    X86_RMWS(name##_E_##bits, bits, name##_E_calc_##bits, X86_DONE_NOTHING)
+    X86_RMW_REG(name##_E_##bits, bits, name##_E_calc_##bits, X86_DONE_NOTHING)
 
-#define UNARY(name, NAME)           \
-    X86_FOR_SIZES(UNARY_SIZE, name) \
-    x86_handler *const x86_t_##NAME##_E[16] = X86_TABLE_FORMS(name##_E_);
+#define UNARY_MEM(bits, name, RMWS) \
+    RMWS(name##_E_##bits, bits, name##_E_calc_##bits, X86_DONE_NOTHING)
+#define UNARY(name, NAME, RMWS, TABLE)   \
+    X86_FOR_SIZES(UNARY_SIZE, name)      \
+    X86_FOR_SIZES(UNARY_MEM, name, RMWS) \
+    x86_handler *const x86_t_##NAME##_E[16] = TABLE(name##_E_);
 
-UNARY(inc, INC)
-UNARY(dec, DEC)
-UNARY(neg, NEG)
+UNARY(inc, INC, X86_RMWS, X86_TABLE_FORMS)
+UNARY(dec, DEC, X86_RMWS, X86_TABLE_FORMS)
+UNARY(neg, NEG, X86_RMWS_LEAN, X86_TABLE_LEAN)
 
 #define NOT_SIZE(bits, _)                                                                     \
     X86_INLINE uint##bits##_t not_E_calc_##bits(struct x86_cpu *cpu, const struct x86_uop *u, \
@@ -31,9 +33,9 @@ UNARY(neg, NEG)
         return (uint##bits##_t) ~old;                                                         \
     }                                                                                         \
     X86_RMW_REG(not_E_##bits, bits, not_E_calc_##bits, X86_DONE_NOTHING)                      \
-    X86_RMWS(not_E_##bits, bits, not_E_calc_##bits, X86_DONE_NOTHING)
+    X86_RMWS_LEAN(not_E_##bits, bits, not_E_calc_##bits, X86_DONE_NOTHING)
 X86_FOR_SIZES(NOT_SIZE, _)
-x86_handler *const x86_t_NOT_E[16] = X86_TABLE_FORMS(not_E_);
+x86_handler *const x86_t_NOT_E[16] = X86_TABLE_LEAN(not_E_);
 
 /* 40-4F outside 64-bit mode: the register is in the opcode */
 #define OPCODE_REG(bits, name)                                                     \

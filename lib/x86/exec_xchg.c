@@ -73,9 +73,9 @@ x86_handler *const x86_t_XCHG_90[4] = {NULL, xchg_90_16, xchg_90_32, xchg_90_64}
         return x86_add##bits(old, X86_GET##bits(cpu, u->reg), cc);                           \
     }                                                                                        \
     X86_RMW_REG(xadd_##bits, bits, xadd_calc_##bits, xchg_done_##bits)                       \
-    X86_RMWS(xadd_##bits, bits, xadd_calc_##bits, xchg_done_##bits)
+    X86_RMWS_LEAN(xadd_##bits, bits, xadd_calc_##bits, xchg_done_##bits)
 X86_FOR_SIZES(XADD_SIZE, _)
-x86_handler *const x86_t_XADD[16] = X86_TABLE_FORMS(xadd_);
+x86_handler *const x86_t_XADD[16] = X86_TABLE_LEAN(xadd_);
 
 /* --- CMPXCHG: memory is written in either case (SDM Vol.2A). A register is not: its upper half
  * stays when 32 bits differ. --- */
@@ -107,9 +107,9 @@ x86_handler *const x86_t_XADD[16] = X86_TABLE_FORMS(xadd_);
             X86_PUT##bits(cpu, X86_RAX, old);                                                   \
         X86_NEXT(cpu, u);                                                                       \
     }                                                                                           \
-    X86_RMWS(cmpxchg_##bits, bits, cmpxchg_calc_##bits, cmpxchg_done_##bits)
+    X86_RMWS_LEAN(cmpxchg_##bits, bits, cmpxchg_calc_##bits, cmpxchg_done_##bits)
 X86_FOR_SIZES(CMPXCHG_SIZE, _)
-x86_handler *const x86_t_CMPXCHG[16] = X86_TABLE_FORMS(cmpxchg_);
+x86_handler *const x86_t_CMPXCHG[16] = X86_TABLE_LEAN(cmpxchg_);
 
 /* --- BSWAP --- */
 

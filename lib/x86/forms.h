@@ -11,7 +11,8 @@
  * DONE(cpu, u, old) X86_READS_REG, X86_RMW_REG      the same operations on a register E
  *
  * Each X86_...S defines id_flat, id_base and id_seg (insn.h: FORM_FLAT, FORM_BASE, FORM_SEG), the
- * _REG ones id_reg.
+ * _REG ones id_reg. Instructions that are not worth so much code use the ..._LEAN ones, which
+ * define id_flat alone, and X86_TABLE_LEAN.
  */
 #ifndef X86_FORMS_H
 #define X86_FORMS_H
@@ -98,18 +99,18 @@ X86_INLINE bool x86_wr_hit(struct x86_cpu *cpu, uint64_t lin, unsigned size, uin
         FIN(cpu, u, x86_raw_ld##bits(p));                                      \
         X86_NEXT(cpu, u);                                                      \
     }
-#define X86_LOADS(id, bits, FIN)                                                          \
-    X86_COLD struct x86_uop *id##_cold(struct x86_cpu *cpu, struct x86_uop *u)            \
-    {                                                                                     \
-        uint64_t lin;                                                                     \
-        uint##bits##_t v;                                                                 \
-        if (!x86_ea_seg(cpu, u, bits / 8, false, &lin) || !x86_ld##bits(cpu, u, lin, &v)) \
-            return x86_leave(cpu, u);                                                     \
-        FIN(cpu, u, v);                                                                   \
-        X86_NEXT_IO(cpu, u);                                                              \
-    }                                                                                     \
-    X86_LOAD_FORM(id, base, bits, FIN)                                                    \
-    X86_LOAD_FORM(id, flat, bits, FIN)                                                    \
+#define X86_LOADS_LEAN(id, bits, FIN)                                          \
+    X86_COLD struct x86_uop *id##_cold(struct x86_cpu *cpu, struct x86_uop *u) \
+    {                                                                          \
+        if (!x86_read_E(cpu, u, bits / 8))                                     \
+            return x86_leave(cpu, u);                                          \
+        FIN(cpu, u, (uint##bits##_t)cpu->tmp);                                 \
+        return x86_next_io(cpu, u);                                            \
+    }                                                                          \
+    X86_LOAD_FORM(id, flat, bits, FIN)
+#define X86_LOADS(id, bits, FIN)       \
+    X86_LOADS_LEAN(id, bits, FIN)      \
+    X86_LOAD_FORM(id, base, bits, FIN) \
     X86_LOAD_FORM(id, seg, bits, FIN)
 
 #define X86_READS_REG(id, bits, FIN)                                        \
@@ -129,17 +130,17 @@ X86_INLINE bool x86_wr_hit(struct x86_cpu *cpu, uint64_t lin, unsigned size, uin
         x86_raw_st##bits(p, VALUE(cpu, u));                                                        \
         X86_NEXT(cpu, u);                                                                          \
     }
-#define X86_STORES(id, bits, VALUE)                                            \
+#define X86_STORES_LEAN(id, bits, VALUE)                                       \
     X86_COLD struct x86_uop *id##_cold(struct x86_cpu *cpu, struct x86_uop *u) \
     {                                                                          \
-        uint64_t lin;                                                          \
-        if (!x86_ea_seg(cpu, u, bits / 8, true, &lin) ||                       \
-            !x86_st##bits(cpu, u, lin, VALUE(cpu, u)))                         \
+        if (!x86_write_E(cpu, u, VALUE(cpu, u), bits / 8))                     \
             return x86_leave(cpu, u);                                          \
-        X86_NEXT_IO(cpu, u);                                                   \
+        return x86_next_io(cpu, u);                                            \
     }                                                                          \
-    X86_STORE_FORM(id, base, bits, VALUE)                                      \
-    X86_STORE_FORM(id, flat, bits, VALUE)                                      \
+    X86_STORE_FORM(id, flat, bits, VALUE)
+#define X86_STORES(id, bits, VALUE)       \
+    X86_STORES_LEAN(id, bits, VALUE)      \
+    X86_STORE_FORM(id, base, bits, VALUE) \
     X86_STORE_FORM(id, seg, bits, VALUE)
 
 /* --- read-modify-write --- (operand.c)
@@ -180,12 +181,14 @@ bool x86_rmw_cold_at(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsig
         if (!x86_rmw_cold(cpu, u, bits / 8, lock, id##_step, &cpu->rmw_old))                      \
             return x86_leave(cpu, u);                                                             \
         DONE(cpu, u, (uint##bits##_t)cpu->rmw_old);                                               \
-        X86_NEXT_IO(cpu, u);                                                                      \
+        return x86_next_io(cpu, u);                                                               \
     }
-#define X86_RMWS(id, bits, CALC, DONE)        \
+#define X86_RMWS_LEAN(id, bits, CALC, DONE)   \
     X86_RMW_COLD(id, bits, CALC, DONE, false) \
-    X86_RMW_FORM(id, base, bits, CALC, DONE)  \
-    X86_RMW_FORM(id, flat, bits, CALC, DONE)  \
+    X86_RMW_FORM(id, flat, bits, CALC, DONE)
+#define X86_RMWS(id, bits, CALC, DONE)       \
+    X86_RMWS_LEAN(id, bits, CALC, DONE)      \
+    X86_RMW_FORM(id, base, bits, CALC, DONE) \
     X86_RMW_FORM(id, seg, bits, CALC, DONE)
 
 /* DONE comes first: it may look at registers that the result replaces (CMPXCHG), and the result
@@ -209,11 +212,24 @@ bool x86_rmw_cold_at(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsig
             id##64_flat, id##8_seg, id##16_seg, id##32_seg, id##64_seg, id##8_base, id##16_base, \
             id##32_base, id##64_base                                                             \
     }
+/* For instructions that seldom have a memory operand: the cold twin serves all segments. */
+#define X86_TABLE_LEAN(id)                                                                   \
+    {                                                                                        \
+        id##8_reg, id##16_reg, id##32_reg, id##64_reg, id##8_flat, id##16_flat, id##32_flat, \
+            id##64_flat, id##8_cold, id##16_cold, id##32_cold, id##64_cold, id##8_flat,      \
+            id##16_flat, id##32_flat, id##64_flat                                            \
+    }
 /* Without an 8-bit form. */
 #define X86_TABLE_FORMS_V(id)                                                                     \
     {                                                                                             \
         NULL, id##16_reg, id##32_reg, id##64_reg, NULL, id##16_flat, id##32_flat, id##64_flat,    \
             NULL, id##16_seg, id##32_seg, id##64_seg, NULL, id##16_base, id##32_base, id##64_base \
+    }
+#define X86_TABLE_LEAN_V(id)                                                                   \
+    {                                                                                          \
+        NULL, id##16_reg, id##32_reg, id##64_reg, NULL, id##16_flat, id##32_flat, id##64_flat, \
+            NULL, id##16_cold, id##32_cold, id##64_cold, NULL, id##16_flat, id##32_flat,       \
+            id##64_flat                                                                        \
     }
 #define X86_FOR_SIZES(M, ...) \
     M(8, __VA_ARGS__) M(16, __VA_ARGS__) M(32, __VA_ARGS__) M(64, __VA_ARGS__)

@@ -6,9 +6,8 @@
     {                                                                          \
         X86_FUSE_##OP(cond, bits, X86_FUSE_##x(bits), X86_FUSE_##y(bits));     \
     }
-#define PAIRS(id, OP, bits, x, y)            \
-    X86_FUSE_CONDS(PAIR, id, OP, bits, x, y) \
-    X86_FUSE_TABLE(id)
+#define PAIRS(id, OP, bits, x, y) \
+    X86_FUSE_CONDS_##OP(PAIR, id, OP, bits, x, y) X86_FUSE_TABLE_##OP(id)
 
 PAIRS(cmp_E_G_8, CMP, 8, E, G)
 PAIRS(cmp_E_G_32, CMP, 32, E, G)

@@ -33,23 +33,35 @@ struct x86_uop *x86_fuse_apart(struct x86_cpu *cpu, struct x86_uop *u);
         X86_NEXT(cpu, (u) + 1);            \
     } while (0)
 
-#define X86_FUSE_CONDS(M, ...) \
-    M(0, __VA_ARGS__)          \
-    M(1, __VA_ARGS__)          \
-    M(2, __VA_ARGS__)          \
-    M(3, __VA_ARGS__)          \
-    M(4, __VA_ARGS__)          \
-    M(5, __VA_ARGS__)          \
-    M(6, __VA_ARGS__)          \
-    M(7, __VA_ARGS__)          \
-    M(8, __VA_ARGS__)          \
-    M(9, __VA_ARGS__)          \
-    M(10, __VA_ARGS__)         \
-    M(11, __VA_ARGS__) M(12, __VA_ARGS__) M(13, __VA_ARGS__) M(14, __VA_ARGS__) M(15, __VA_ARGS__)
-#define X86_FUSE_TABLE(id)                                                                   \
-    static x86_handler *const id[16] = {id##_0,  id##_1,  id##_2,  id##_3, id##_4,  id##_5,  \
-                                        id##_6,  id##_7,  id##_8,  id##_9, id##_10, id##_11, \
-                                        id##_12, id##_13, id##_14, id##_15};
+/* The conditions that compilers write behind such an instruction; other pairs stay two handlers. */
+#define X86_FUSE_CONDS_CMP(M, ...) \
+    M(2, __VA_ARGS__)              \
+    M(3, __VA_ARGS__)              \
+    M(4, __VA_ARGS__)              \
+    M(5, __VA_ARGS__)              \
+    M(6, __VA_ARGS__)              \
+    M(7, __VA_ARGS__)              \
+    M(8, __VA_ARGS__)              \
+    M(9, __VA_ARGS__) M(12, __VA_ARGS__) M(13, __VA_ARGS__) M(14, __VA_ARGS__) M(15, __VA_ARGS__)
+#define X86_FUSE_TABLE_CMP(id)                                            \
+    static x86_handler *const id[16] = {                                  \
+        NULL,   NULL,   id##_2, id##_3,         id##_4,  id##_5,  id##_6, \
+        id##_7, id##_8, id##_9, [12] = id##_12, id##_13, id##_14, id##_15};
+#define X86_FUSE_CONDS_TEST(M, ...) \
+    M(4, __VA_ARGS__)               \
+    M(5, __VA_ARGS__)               \
+    M(8, __VA_ARGS__)               \
+    M(9, __VA_ARGS__) M(12, __VA_ARGS__) M(13, __VA_ARGS__) M(14, __VA_ARGS__) M(15, __VA_ARGS__)
+#define X86_FUSE_TABLE_TEST(id)          \
+    static x86_handler *const id[16] = { \
+        [4] = id##_4, id##_5, [8] = id##_8, id##_9, [12] = id##_12, id##_13, id##_14, id##_15};
+
+#define X86_FUSE_CONDS_SUB    X86_FUSE_CONDS_CMP
+#define X86_FUSE_TABLE_SUB    X86_FUSE_TABLE_CMP
+#define X86_FUSE_CONDS_RESULT X86_FUSE_CONDS_CMP
+#define X86_FUSE_TABLE_RESULT X86_FUSE_TABLE_CMP
+#define X86_FUSE_CONDS_LOGIC  X86_FUSE_CONDS_TEST
+#define X86_FUSE_TABLE_LOGIC  X86_FUSE_TABLE_TEST
 
 /* Conditions after a - b, after a logical result r, after an increment or decrement to r, after r =
  * a + b. cond is a constant; what the operands do not tell directly comes from the flags. */
@@ -91,17 +103,9 @@ struct x86_uop *x86_fuse_apart(struct x86_cpu *cpu, struct x86_uop *u);
     {                                                                                     \
         int##bits##_t s = (int##bits##_t)r;                                               \
         switch (cond) {                                                                   \
-        case 0:                                                                           \
-        case 2:                                                                           \
-            return false;                                                                 \
-        case 1:                                                                           \
-        case 3:                                                                           \
-            return true;                                                                  \
         case 4:                                                                           \
-        case 6:                                                                           \
             return r == 0;                                                                \
         case 5:                                                                           \
-        case 7:                                                                           \
             return r != 0;                                                                \
         case 8:                                                                           \
         case 12:                                                                          \

@@ -13,9 +13,8 @@
         X86_FUSE_##OP(cond, bits, x(bits), y(bits));                           \
     }
 #define MEM(bits) m
-#define PAIRS(id, OP, bits, form, x, y)            \
-    X86_FUSE_CONDS(PAIR, id, OP, bits, form, x, y) \
-    X86_FUSE_TABLE(id)
+#define PAIRS(id, OP, bits, form, x, y) \
+    X86_FUSE_CONDS_##OP(PAIR, id, OP, bits, form, x, y) X86_FUSE_TABLE_##OP(id)
 
 PAIRS(cmp_E_G_8_flat, CMP, 8, flat, MEM, X86_FUSE_G)
 PAIRS(cmp_E_G_32_flat, CMP, 32, flat, MEM, X86_FUSE_G)

@@ -15,22 +15,21 @@
 #define BY_SUB(cond, bits)    x86_cond_sub##bits(cond, a, b, cc)
 #define BY_LOGIC(cond, bits)  x86_cond_logic##bits(cond, r, cc)
 #define BY_RESULT(cond, bits) x86_cond_result##bits(cond, r, cc)
-#define PAIRS(id, op, bits, y, TAKEN)            \
-    X86_FUSE_CONDS(PAIR, id, op, bits, y, TAKEN) \
-    X86_FUSE_TABLE(id)
+#define PAIRS(id, op, bits, y, KIND) \
+    X86_FUSE_CONDS_##KIND(PAIR, id, op, bits, y, BY_##KIND) X86_FUSE_TABLE_##KIND(id)
 
-PAIRS(sub_E_G_32, sub, 32, X86_FUSE_G, BY_SUB)
-PAIRS(sub_E_G_64, sub, 64, X86_FUSE_G, BY_SUB)
-PAIRS(sub_E_I_32, sub, 32, X86_FUSE_I, BY_SUB)
-PAIRS(sub_E_I_64, sub, 64, X86_FUSE_I, BY_SUB)
-PAIRS(and_E_I_32, and, 32, X86_FUSE_I, BY_LOGIC)
-PAIRS(and_E_I_64, and, 64, X86_FUSE_I, BY_LOGIC)
-PAIRS(and_E_G_32, and, 32, X86_FUSE_G, BY_LOGIC)
-PAIRS(and_E_G_64, and, 64, X86_FUSE_G, BY_LOGIC)
-PAIRS(add_E_I_32, add, 32, X86_FUSE_I, BY_RESULT)
-PAIRS(add_E_I_64, add, 64, X86_FUSE_I, BY_RESULT)
-PAIRS(add_E_G_32, add, 32, X86_FUSE_G, BY_RESULT)
-PAIRS(add_E_G_64, add, 64, X86_FUSE_G, BY_RESULT)
+PAIRS(sub_E_G_32, sub, 32, X86_FUSE_G, SUB)
+PAIRS(sub_E_G_64, sub, 64, X86_FUSE_G, SUB)
+PAIRS(sub_E_I_32, sub, 32, X86_FUSE_I, SUB)
+PAIRS(sub_E_I_64, sub, 64, X86_FUSE_I, SUB)
+PAIRS(and_E_I_32, and, 32, X86_FUSE_I, LOGIC)
+PAIRS(and_E_I_64, and, 64, X86_FUSE_I, LOGIC)
+PAIRS(and_E_G_32, and, 32, X86_FUSE_G, LOGIC)
+PAIRS(and_E_G_64, and, 64, X86_FUSE_G, LOGIC)
+PAIRS(add_E_I_32, add, 32, X86_FUSE_I, RESULT)
+PAIRS(add_E_I_64, add, 64, X86_FUSE_I, RESULT)
+PAIRS(add_E_G_32, add, 32, X86_FUSE_G, RESULT)
+PAIRS(add_E_G_64, add, 64, X86_FUSE_G, RESULT)
 
 /* E := E + 1, E - 1; the register is u->rm, or u->reg for the one-byte opcodes */
 #define PAIR_1(cond, id, op, bits, field)                                      \
@@ -42,9 +41,9 @@ PAIRS(add_E_G_64, add, 64, X86_FUSE_G, BY_RESULT)
         X86_PUT##bits(cpu, u->field, r);                                       \
         X86_FUSE_END(cpu, u, BY_RESULT(cond, bits));                           \
     }
-#define PAIRS_1(id, op, bits, field)            \
-    X86_FUSE_CONDS(PAIR_1, id, op, bits, field) \
-    X86_FUSE_TABLE(id)
+#define PAIRS_1(id, op, bits, field)                   \
+    X86_FUSE_CONDS_RESULT(PAIR_1, id, op, bits, field) \
+    X86_FUSE_TABLE_RESULT(id)
 
 PAIRS_1(dec_E_32, dec, 32, rm)
 PAIRS_1(dec_E_64, dec, 64, rm)

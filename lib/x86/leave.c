@@ -1,6 +1,7 @@
 /* The ways out of a block. Inside one, rip and the instruction count are implicit; here they become
  * explicit. */
 #include "x86/handlers.h"
+#include "x86/ops.h"
 
 struct x86_uop *x86_leave(struct x86_cpu *cpu, struct x86_uop *u)
 {
@@ -24,6 +25,11 @@ struct x86_uop *x86_leave_to(struct x86_cpu *cpu, struct x86_uop *u)
     cpu->left += u->rem - 1;
     cpu->leave = X86_LEAVE_LOOKUP;
     return NULL;
+}
+
+struct x86_uop *x86_next_io(struct x86_cpu *cpu, struct x86_uop *u)
+{
+    X86_NEXT_IO(cpu, u);
 }
 
 enum x86_result x86_fault(struct x86_cpu *cpu, unsigned vector)

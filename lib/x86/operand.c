@@ -54,6 +54,20 @@ static bool load(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsigned 
     return true;
 }
 
+static bool store(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, uint64_t v, unsigned size)
+{
+    switch (size) {
+    case 1:
+        return x86_st8(cpu, u, lin, (uint8_t)v);
+    case 2:
+        return x86_st16(cpu, u, lin, (uint16_t)v);
+    case 4:
+        return x86_st32(cpu, u, lin, (uint32_t)v);
+    default:
+        return x86_st64(cpu, u, lin, v);
+    }
+}
+
 bool x86_read_E(struct x86_cpu *cpu, struct x86_uop *u, unsigned size)
 {
     uint64_t lin;
@@ -80,18 +94,7 @@ bool x86_write_E(struct x86_cpu *cpu, struct x86_uop *u, uint64_t v, unsigned si
         x86_write_gpr(cpu, u->rm, v, size);
         return true;
     }
-    if (!x86_ea_seg(cpu, u, size, true, &lin))
-        return false;
-    switch (size) {
-    case 1:
-        return x86_st8(cpu, u, lin, (uint8_t)v);
-    case 2:
-        return x86_st16(cpu, u, lin, (uint16_t)v);
-    case 4:
-        return x86_st32(cpu, u, lin, (uint32_t)v);
-    default:
-        return x86_st64(cpu, u, lin, v);
-    }
+    return x86_ea_seg(cpu, u, size, true, &lin) && store(cpu, u, lin, v, size);
 }
 
 /* --- atomic read-modify-write --- */
@@ -145,11 +148,13 @@ static bool host_can_do_atomic(const void *p, unsigned size)
 static bool plain_step(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsigned size,
                        x86_rmw_step *step, uint64_t *old)
 {
-    if (!x86_ldw_slow(cpu, u, lin, size))
+    bool hit = x86_rmw_fast(cpu, lin, size);
+    if (!(hit ? load(cpu, u, lin, size) : x86_ldw_slow(cpu, u, lin, size)))
         return false;
     x86_cc cc = cpu->cc;
     *old = cpu->tmp;
-    if (!x86_st_slow(cpu, u, lin, step(cpu, u, *old, &cc), size))
+    uint64_t new = step(cpu, u, *old, &cc);
+    if (!(hit ? store(cpu, u, lin, new, size) : x86_st_slow(cpu, u, lin, new, size)))
         return false;
     cpu->cc = cc;
     return true;

@@ -75,5 +75,7 @@ struct x86_ops {
             return x86_leave_next(cpu, u); \
         return (u) + 1;                    \
     } while (0)
+/* The same out of line, for handlers that are made by the hundred (leave.c). */
+struct x86_uop *x86_next_io(struct x86_cpu *cpu, struct x86_uop *u);
 
 #endif
