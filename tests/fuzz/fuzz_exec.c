@@ -197,20 +197,41 @@ static void choose_mode(struct guest *g, uint8_t kind)
     x86_mode_refresh(cpu);
 }
 
-static void run(struct guest *g)
+/* Random tables end most guests in a triple fault at once. Then the CPU goes on elsewhere in the
+ * input, in its first mode again, with the registers it has. */
+static void revive(struct guest *g, uint8_t kind, uint64_t rip)
 {
     struct x86_cpu *cpu = &g->cpu;
-    for (unsigned i = 0; i < STEPS && !cpu->shutdown; i++) {
+    cpu->shutdown = cpu->halted = cpu->nmi_blocked = false;
+    cpu->cr0 = X86_CR0_ET;
+    cpu->cr4 = 0;
+    cpu->efer = 0;
+    cpu->eflags = 0;
+    cpu->gdtr = (struct x86_dtr){.base = 0x2000, .limit = 0xfff};
+    cpu->idtr = (struct x86_dtr){.base = 0x3000, .limit = 0xfff};
+    cpu->r[X86_RSP] = 0x8000 + (rip & 0xff);
+    x86_tlb_flush(cpu);
+    choose_mode(g, kind);
+    cpu->rip = rip;
+}
+
+static void run(struct guest *g, const uint8_t *data, size_t size)
+{
+    struct x86_cpu *cpu = &g->cpu;
+    for (unsigned i = 0; i < STEPS; i++) {
+        bool alive = true;
         cpu->left = 1 << 20;
+        cpu->poll = 1; /* REP comes back between chunks, as when somebody cancels the run */
         cpu->nanswers = cpu->next_answer = 0;
         x86_step(cpu);
         if (cpu->leave == X86_LEAVE_EXC) {
             struct x86_event ev = cpu->exc;
-            if (x86_deliver(cpu, &ev) != X86_OK)
-                break;
-        } else if (cpu->leave != X86_LEAVE_LOOKUP) {
-            break;
+            alive = x86_deliver(cpu, &ev) == X86_OK;
+        } else {
+            alive = cpu->leave == X86_LEAVE_LOOKUP;
         }
+        if (!alive || cpu->shutdown)
+            revive(g, data[18], 0x400 + (i * 7 + data[i % size]) % size);
     }
 }
 
@@ -255,6 +276,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(cpu->v, data, 32);
     choose_mode(g, data[18]);
     cpu->rip = 0x400 + data[17] % size;
-    run(g);
+    run(g, data, size);
     return 0;
 }
