@@ -165,6 +165,7 @@ struct diff_mask {
     uint64_t cr2;     /* bits of the fault address compared */
     uint64_t skip_at; /* linear address of memory not compared */
     uint32_t skip_size;
+    uint64_t mask_at; /* linear address of an MXCSR_MASK, or 0 */
     bool skip_data, skip_all;
     bool x87_regs;
 };
@@ -173,6 +174,8 @@ bool diff_listed(const char *word, const char *list);
 void diff_defined_x87(const struct diff_case *c, const struct diff_result *native,
                       struct diff_mask *m);
 void diff_defined(const struct diff_case *c, const struct diff_result *native, struct diff_mask *m);
+bool diff_fault_order_open(const struct diff_case *c, const struct diff_result *native,
+                           const struct diff_result *emulated);
 /* Why a row is not run natively, NULL: it must be covered. */
 const char *diff_excluded(const struct x86_row *row);
 

@@ -489,6 +489,11 @@ bool diff_generate(uint64_t seed, uint32_t row, uint32_t index, const uint64_t *
         return false;
     if (d == X86_DECODE_OK && !(x86_rows[c->insn.row].attr & X86_A_USER))
         return false;
+    /* Ignored by the SDM (F64 in its opcode maps); AMD processors take a 16-bit operand, and
+     * another length, after which the rest of the bytes would be executed. */
+    if (d == X86_DECODE_OK && x86_rows[c->insn.row].attr & X86_A_F64 && c->mode == DIFF_64 &&
+        c->insn.p66)
+        return false;
     if (d == X86_DECODE_UD && (diff_below(&g.r, 8) || host_may_know(&g.e, c->mode)))
         return false;
     c->length = d == X86_DECODE_UD ? 15 : c->insn.length;
