@@ -164,6 +164,7 @@ static void faults(const struct diff_case *c, const struct diff_result *native, 
         m->skip_all = true;
     vector_faults(c, native, m);
 }
+
 /* Two faults at once, of classes between which the SDM gives no order for this instruction (Vol.3A
  * table 6-2 leaves it to the implementation within "faults from executing an instruction"). */
 bool diff_fault_order_open(const struct diff_case *c, const struct diff_result *native,
@@ -174,10 +175,10 @@ bool diff_fault_order_open(const struct diff_case *c, const struct diff_result *
         return false;
     if (native->vector == X86_AC) /* alignment against limit */
         return true;
-    /* the target's #GP and the fault of the push */
     /* an image has several accesses: one behind the limit, another on a page that faults */
     if (native->vector == X86_PF && diff_listed(name, IMAGES))
         return true;
+    /* the target's #GP and the fault of the push */
     return (native->vector == X86_PF || native->vector == X86_STK) && diff_listed(name, "call");
 }
 
