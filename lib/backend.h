@@ -56,6 +56,7 @@ struct vmi_vm {
     /* Number of handlers per kind, so that backends can skip the question. May change like slots.
      */
     _Atomic uint32_t nhandlers[VMLIB_HANDLER_KINDS];
+    _Atomic uint32_t handlers_epoch; /* counts their changes */
 };
 
 /* vmi_vcpu.poll: why core wants run() to return. */
@@ -244,6 +245,8 @@ void vmi_log(struct vmi_vm *vm, uint32_t level, const char *format, ...)
 uint64_t vmi_now_ns(void);
 /* The slot that covers gpa in vm->slots, or NULL. Same condition as vm->slots. */
 const struct vmi_slot *vmi_memory_slot(const struct vmi_vm *vm, uint64_t gpa);
+/* Does a handler of this kind (VMLIB_HANDLER_) cover `value`? Same condition as vm->slots. */
+bool vmi_handler_covers(const struct vmi_vm *vm, uint32_t kind, uint64_t value);
 /* Guest time of this vCPU in ns (VMLIB_TIME_ mode of the VM), for time-stamp counters. vCPU thread.
  */
 uint64_t vmi_vcpu_time_ns(struct vmi_vcpu *vcpu);

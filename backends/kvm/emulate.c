@@ -7,3 +7,8 @@ struct x86_cpu *kvm_shadow(struct kvm_cpu *v, uint32_t groups)
     (void)groups;
     return NULL;
 }
+
+bool kvm_emulate(struct kvm_cpu *v)
+{
+    return kvm_internal(v, 0, "cannot emulate");
+}

@@ -22,12 +22,14 @@
 #define KVM_BACKEND_H
 
 #include <linux/kvm.h>
+#include <pthread.h>
 #include <signal.h>
 #include <time.h>
 
 #include "backend.h"
 
 struct x86_cpu;
+struct x86_cpuid_table;
 
 /* --- what this kernel offers --- */
 
@@ -44,6 +46,8 @@ struct kvm_caps {
 
 /* --- VM --- */
 
+#define KVM_CPUID_WORDS 11 /* registers of CPUID leaves that say what a CPU can do: cpuid.c */
+
 struct kvm_slot { /* a memory slot of the kernel; its number is its index */
     uint64_t gpa, bytes;
     uint8_t *host;
@@ -56,9 +60,12 @@ struct kvm_machine {
     int dev, fd;
     struct kvm_caps caps;
     struct kvm_slot *slot;
-    uint32_t nslots;                    /* entries of slot */
-    struct kvm_cpuid2 *supported_cpuid; /* KVM_GET_SUPPORTED_CPUID; cpuid.c */
-    struct kvm_msr_list *msr_list;      /* KVM_GET_MSR_INDEX_LIST; msrs.c */
+    uint32_t nslots;                 /* entries of slot */
+    uint32_t cpuid[KVM_CPUID_WORDS]; /* what KVM_GET_SUPPORTED_CPUID offers; cpuid.c */
+    /* msrs.c: the filter in force belongs to this state of the handlers */
+    pthread_mutex_t filter_lock;
+    _Atomic uint32_t filter_epoch; /* of vmi_vm.handlers_epoch; ~0: none yet */
+    bool filter_denies;            /* some MSR of the direct ones is watched */
 };
 
 /* --- vCPU --- */
@@ -106,9 +113,9 @@ struct kvm_cpu {
     bool unread;      /* the mapping holds an exit that has not been looked at */
     bool before;      /* the cache shows the state before a write that the kernel has finished */
     bool dispatching; /* inside vmi_exit_dispatch() */
-    bool moved;       /* a handler has set rip, CS or the mode: go on there */
     bool leave;       /* return from run at the end of this instruction */
     int error;        /* return this from run */
+    uint32_t touched; /* VMLIB_STATE_ groups that the handler at work has set */
     struct kvm_regs shown; /* `before`: what a handler found */
     struct kvm_regs after; /* ... and what the kernel holds */
     uint64_t at;           /* rip of the instruction of the last record, while at_valid */
@@ -120,6 +127,7 @@ struct kvm_cpu {
     bool halted, wait_sipi, shutdown;
     bool spurious;               /* nobody had a vector: ignore INTR until kicked */
     struct vmlib_event injected; /* not yet handed to the kernel */
+    uint64_t pending_debug;      /* debug traps not yet delivered: bits for DR6 */
 
     /* debug.c */
     struct vmlib_breakpoint breakpoint[VMLIB_BREAKPOINTS];
@@ -128,9 +136,15 @@ struct kvm_cpu {
     bool skip_breakpoint; /* the breakpoint at skip_rip has been reported */
     uint64_t skip_rip;
 
-    /* cpuid.c: the model as the API shows it */
-    struct vmlib_cpuid_leaf *cpuid;
-    uint32_t ncpuid;
+    /* cpuid.c: the model, what it means for lib/x86, and the XCR0 bits that it allows */
+    struct x86_cpuid_table *cpuid;
+    uint64_t feat[4];
+    uint64_t xcr0_mask;
+
+    /* msrs.c, state.c: state without effect in KVM */
+    uint32_t msrs_known; /* bits of msrs.c's table: the kernel has these */
+    struct vmlib_msrs kept;
+    uint64_t pdpte[4]; /* outside PAE paging */
 
     /* kick.c */
     _Atomic int tid;          /* thread inside run; 0: none */

@@ -97,6 +97,7 @@ static int publish(struct vmlib_vm *vm)
     for (uint32_t kind = 0; kind < VMLIB_HANDLER_KINDS; kind++) {
         atomic_store_explicit(&vm->pub.nhandlers[kind], n[kind], memory_order_relaxed);
     }
+    atomic_fetch_add_explicit(&vm->pub.handlers_epoch, 1, memory_order_relaxed);
     vmi_pause_end(vm);
     vmi_table_free(old);
     return 0;

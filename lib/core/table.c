@@ -218,3 +218,10 @@ struct vmi_hook *vmi_table_doorbell(const struct vmi_table *t, uint32_t kind, ui
     }
     return NULL;
 }
+
+bool vmi_handler_covers(const struct vmi_vm *pub, uint32_t kind, uint64_t value)
+{
+    const struct vmlib_vm *vm = (const struct vmlib_vm *)pub;
+    uint32_t hint = 0;
+    return vmi_table_find(vm->table, kind, value, UINT64_MAX, &hint) != NULL;
+}
