@@ -1,0 +1,394 @@
+/*
+ * Lockstep: two equal sides stay equal, and an instruction that one side executes wrongly is named.
+ * The second argument is a copy of the library whose instructions can be made wrong.
+ */
+#include <dlfcn.h>
+
+#include <vmlib/lockstep.h>
+
+#include "world.h"
+
+static const char *wrong_library;
+static uint32_t backend = VMLIB_BACKEND_SOFT;
+
+struct pair {
+    struct world side[2];
+    struct device device;
+    vmlib_lockstep *lockstep;
+    void *library; /* of side 1 */
+};
+
+static int answer(void *opaque, vmlib_lockstep *l, struct vmlib_exit *exit)
+{
+    struct pair *p = opaque;
+    int rc = device_answer(&p->device, exit);
+
+    if (exit->reason == VMLIB_EXIT_HLT && !p->device.ended) {
+        OK(vmlib_lockstep_intr(l, 1));
+        return VMLIB_HANDLED;
+    }
+    if (exit->reason == VMLIB_EXIT_INTERRUPT_WINDOW) {
+        exit->u.interrupt.vector = 0x20;
+        OK(vmlib_lockstep_intr(l, 0));
+        return VMLIB_HANDLED;
+    }
+    return rc;
+}
+
+static struct maker load(struct pair *p, int bug)
+{
+    struct maker m;
+    int (*set)(int);
+
+    p->library = dlopen(wrong_library, RTLD_NOW | RTLD_LOCAL);
+    if (!p->library)
+        fail_msg("%s", dlerror());
+    *(void **)&set = dlsym(p->library, "vmlib_wrong_set");
+    *(void **)&m.vm = dlsym(p->library, "vmlib_vm_create");
+    *(void **)&m.region = dlsym(p->library, "vmlib_region_create");
+    *(void **)&m.vcpu = dlsym(p->library, "vmlib_vcpu_create");
+    assert_true(set && m.vm && m.region && m.vcpu);
+    assert_int_equal(set(bug), 0);
+    return m;
+}
+
+static struct vmlib_lockstep_config open_pair(struct pair *p, int bug, uint32_t rounds,
+                                              struct vmlib_lockstep_region *region)
+{
+    struct vmlib_lockstep_config config = VMLIB_LOCKSTEP_CONFIG_INIT;
+    struct maker second = plain;
+
+    memset(p, 0, sizeof(*p));
+    if (bug >= 0)
+        second = load(p, bug);
+    world_open(&p->side[0], &plain, VMLIB_BACKEND_SOFT, NULL);
+    world_open(&p->side[1], &second, backend, NULL);
+    world_program(&p->side[0], rounds);
+    config.flags = VMLIB_LOCKSTEP_COPY;
+    for (unsigned i = 0; i < 2; i++) {
+        config.vcpu[i] = p->side[i].vcpu;
+        region->region[i] = p->side[i].ram;
+    }
+    config.regions = 1;
+    config.region = region;
+    config.exit = answer;
+    config.opaque = p;
+    return config;
+}
+
+static void close_pair(struct pair *p)
+{
+    vmlib_lockstep_destroy(p->lockstep);
+    world_close(&p->side[0]);
+    world_close(&p->side[1]);
+    if (p->library)
+        dlclose(p->library);
+}
+
+static char *report(vmlib_lockstep *l)
+{
+    static char text[65536];
+    uint64_t bytes = 10;
+
+    assert_int_equal(vmlib_lockstep_report(l, text, &bytes), VMLIB_E_LIMIT);
+    assert_in_range(bytes, 11, sizeof(text));
+    assert_int_equal(strlen(text), 9);
+    OK(vmlib_lockstep_report(l, text, &bytes));
+    assert_int_equal(strlen(text) + 1, bytes);
+    return text;
+}
+
+static uint32_t word(struct world *w, uint32_t gpa)
+{
+    uint32_t value = 0;
+
+    OK(vmlib_vm_read(w->vm, gpa, &value, sizeof(value)));
+    return value;
+}
+
+/* --- equal sides --- */
+
+static void run_equal(uint32_t grain, uint32_t interval, uint64_t slice, uint32_t rounds)
+{
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config = open_pair(&p, -1, rounds, &region);
+
+    config.grain = grain;
+    config.interval = interval;
+    config.slice = slice;
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+    if (r.differences)
+        fail_msg("%s", report(p.lockstep));
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_HALTED);
+    assert_true(p.device.ended);
+    assert_int_equal(r.records, p.device.records);
+    assert_true(r.comparisons > 0);
+    assert_int_equal(r.instructions[0], r.instructions[1]);
+    assert_int_equal(word(&p.side[0], DATA + 0x80), 2 * rounds); /* faults */
+    assert_int_equal(word(&p.side[1], DATA + 0x8c), rounds / 8); /* interrupts */
+    close_pair(&p);
+}
+
+static void equal_exits(void **state)
+{
+    (void)state;
+    run_equal(VMLIB_LOCKSTEP_EXIT, 1, 0, 40);
+    run_equal(VMLIB_LOCKSTEP_EXIT, 16, 50, 40);
+    run_equal(VMLIB_LOCKSTEP_EXIT, 1000, 100000, 200);
+}
+
+static void equal_instructions(void **state)
+{
+    (void)state;
+    run_equal(VMLIB_LOCKSTEP_INSN, 16, 0, 16);
+}
+
+/* A limit returns in between; the next run goes on. */
+static void limits(void **state)
+{
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config = open_pair(&p, -1, 16, &region);
+    uint64_t runs = 0;
+
+    (void)state;
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    do {
+        OK(vmlib_lockstep_run(p.lockstep, 7, &r));
+        runs++;
+    } while (r.end == VMLIB_LOCKSTEP_LIMIT);
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_HALTED);
+    assert_int_equal(r.records, p.device.records);
+    assert_in_range(runs, r.records / 7, r.records / 7 + 1);
+    close_pair(&p);
+}
+
+/* --- wrong instructions --- */
+
+static const struct {
+    const char *what, *text;
+    uint8_t length, bytes[4];
+    uint32_t kind;
+    const char *name;
+} bugs[] = {
+    {"adc without carry",
+     "memory at gpa 0x40004",
+     2,
+     {0x11, 0x1d},
+     VMLIB_LOCKSTEP_MEMORY,
+     "memory"},
+    {"sar like shr", "gpr      rcx", 3, {0xc1, 0xf9, 0x02}, VMLIB_LOCKSTEP_REGISTER, "rcx"},
+    {"stc like clc", "gpr      rflags", 1, {0xf9}, VMLIB_LOCKSTEP_REGISTER, "rflags"},
+    {"movbe like mov",
+     "memory at gpa 0x40018",
+     3,
+     {0x0f, 0x38, 0xf1},
+     VMLIB_LOCKSTEP_MEMORY,
+     "memory"},
+    {"page fault's error code",
+     "memory at gpa 0x2ff",
+     2,
+     {0x89, 0x1d},
+     VMLIB_LOCKSTEP_MEMORY,
+     "memory"},
+};
+
+static void find(int bug, uint32_t grain, uint32_t interval, uint64_t slice)
+{
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_difference d = VMLIB_LOCKSTEP_DIFFERENCE_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config = open_pair(&p, bug, 16, &region);
+    char *text;
+
+    config.grain = grain;
+    config.interval = interval;
+    config.slice = slice;
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+    text = report(p.lockstep);
+    printf("--- %s\n%s", bugs[bug - 1].what, text);
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_DIFFERENCE);
+    assert_int_equal(r.located, 1);
+    assert_true(r.insn.length >= bugs[bug - 1].length);
+    assert_memory_equal(r.insn.bytes, bugs[bug - 1].bytes, bugs[bug - 1].length);
+    OK(vmlib_lockstep_difference(p.lockstep, 0, &d));
+    assert_int_equal(d.kind, bugs[bug - 1].kind);
+    assert_string_equal(d.name, bugs[bug - 1].name);
+    assert_non_null(strstr(text, bugs[bug - 1].text));
+    assert_int_equal(vmlib_lockstep_difference(p.lockstep, r.differences, &d), VMLIB_E_NOTFOUND);
+    assert_int_equal(vmlib_lockstep_run(p.lockstep, 0, &r), VMLIB_E_STATE);
+    close_pair(&p);
+}
+
+static void find_each(void **state)
+{
+    (void)state;
+    for (int bug = 1; bug <= 5; bug++) {
+        find(bug, VMLIB_LOCKSTEP_EXIT, 16, 100000);
+        find(bug, VMLIB_LOCKSTEP_EXIT, 1, 0);
+        find(bug, VMLIB_LOCKSTEP_EXIT, 1000, 30);
+        find(bug, VMLIB_LOCKSTEP_INSN, 16, 0);
+    }
+}
+
+/* The copy without a bug is equal. */
+static void sound_copy(void **state)
+{
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config;
+
+    (void)state;
+    memset(&p, 0, sizeof(p));
+    p.library = dlopen(wrong_library, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(p.library);
+    dlclose(p.library);
+    config = open_pair(&p, -1, 8, &region);
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_HALTED);
+    close_pair(&p);
+}
+
+/* --- excuses --- */
+
+static void carry_of_stc(void *opaque, const struct vmlib_lockstep_insn *insn,
+                         struct vmlib_lockstep_mask *mask)
+{
+    (void)opaque;
+    assert_non_null(insn->before);
+    if (insn->bytes[0] == 0xf9)
+        mask->rflags |= 1;
+}
+
+/* What is excused is taken over from side 0: nothing follows from it. */
+static void excused(void **state)
+{
+    (void)state;
+    for (uint32_t grain = VMLIB_LOCKSTEP_EXIT; grain <= VMLIB_LOCKSTEP_INSN; grain++) {
+        struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+        struct vmlib_lockstep_region region;
+        struct pair p;
+        struct vmlib_lockstep_config config = open_pair(&p, 3, 8, &region);
+
+        config.grain = grain;
+        config.mask = carry_of_stc;
+        OK(vmlib_lockstep_create(&config, &p.lockstep));
+        OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+        if (r.differences)
+            fail_msg("%s", report(p.lockstep));
+        assert_int_equal(r.end, VMLIB_LOCKSTEP_HALTED);
+        assert_int_equal(r.excused, 8);
+        assert_int_equal(word(&p.side[0], DATA + 0x8c), word(&p.side[1], DATA + 0x8c));
+        close_pair(&p);
+    }
+}
+
+/* --- differences that no instruction made --- */
+
+static void meddled(void **state)
+{
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_difference d = VMLIB_LOCKSTEP_DIFFERENCE_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config = open_pair(&p, -1, 16, &region);
+    uint8_t byte = 0x5a;
+
+    (void)state;
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    OK(vmlib_lockstep_run(p.lockstep, 40, &r));
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_LIMIT);
+    OK(vmlib_vm_write(p.side[1].vm, 0x77123, &byte, 1));
+    OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_DIFFERENCE);
+    assert_int_equal(r.located, 0);
+    OK(vmlib_lockstep_difference(p.lockstep, 0, &d));
+    assert_int_equal(d.kind, VMLIB_LOCKSTEP_MEMORY);
+    assert_int_equal(d.gpa, 0x77123);
+    assert_int_equal(d.bytes, 1);
+    assert_int_equal(d.value[1], 0x5a);
+    assert_non_null(strstr(report(p.lockstep), "does not appear in single steps"));
+    close_pair(&p);
+}
+
+/* Inputs between runs belong to both sides, also when a stretch is repeated. */
+static void inputs(void **state)
+{
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config = open_pair(&p, 2, 16, &region);
+    uint32_t value = 0x12345678;
+
+    (void)state;
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    OK(vmlib_lockstep_write(p.lockstep, DATA + 0x500, &value, sizeof(value)));
+    OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+    assert_int_equal(r.located, 1);
+    assert_int_equal(word(&p.side[0], DATA + 0x500), value);
+    assert_int_equal(word(&p.side[1], DATA + 0x500), value);
+    close_pair(&p);
+}
+
+static void wrong_use(void **state)
+{
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config = open_pair(&p, -1, 1, &region), c;
+    vmlib_lockstep *l = NULL;
+    uint64_t bytes = 0;
+
+    (void)state;
+    assert_int_equal(vmlib_lockstep_create(NULL, &l), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_lockstep_create(&config, NULL), VMLIB_E_INVAL);
+#define BAD(member, value) \
+    c = config;            \
+    c.member = value;      \
+    assert_int_equal(vmlib_lockstep_create(&c, &l), VMLIB_E_INVAL)
+    BAD(size, 8);
+    BAD(grain, 2);
+    BAD(flags, 0x80);
+    BAD(interval, 0);
+    BAD(history, 257);
+    BAD(regions, VMLIB_LOCKSTEP_REGIONS + 1);
+    BAD(region, NULL);
+    BAD(vcpu[1], NULL);
+    BAD(vcpu[1], config.vcpu[0]);
+    region.region[1] = NULL;
+    assert_int_equal(vmlib_lockstep_create(&config, &l), VMLIB_E_INVAL);
+    assert_null(l);
+    assert_int_equal(vmlib_lockstep_run(NULL, 0, &r), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_lockstep_report(NULL, NULL, &bytes), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_lockstep_intr(NULL, 0), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_lockstep_nmi(NULL), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_lockstep_write(NULL, 0, &r, 1), VMLIB_E_INVAL);
+    vmlib_lockstep_destroy(NULL);
+    close_pair(&p);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_exits), cmocka_unit_test(equal_instructions),
+        cmocka_unit_test(limits),      cmocka_unit_test(find_each),
+        cmocka_unit_test(sound_copy),  cmocka_unit_test(excused),
+        cmocka_unit_test(meddled),     cmocka_unit_test(inputs),
+        cmocka_unit_test(wrong_use),
+    };
+
+    if (argc < 2) {
+        printf("SKIP: no library to compare with\n");
+        return 77;
+    }
+    wrong_library = argv[1];
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
