@@ -23,6 +23,7 @@ bool soft_deliver(struct soft_vcpu *v, const struct x86_event *ev, bool show)
     struct x86_cpu *cpu = &v->cpu;
     struct x86_event e = *ev;
     e.seen = !show;
+    e.fresh = false;
     if (!e.retry) /* whatever an unfinished instruction has asked, the next one asks anew */
         cpu->nanswers = cpu->next_answer = 0;
     cpu->leave = X86_LEAVE_LOOKUP;
@@ -32,6 +33,8 @@ bool soft_deliver(struct soft_vcpu *v, const struct x86_event *ev, bool show)
         cpu->shutdown = true;
     else if (r == X86_EXIT)
         return false;
+    if (r == X86_OK) /* the handler's first instruction asks anew */
+        cpu->nanswers = cpu->next_answer = 0;
     return true;
 }
 
@@ -97,7 +100,7 @@ static bool injected(struct soft_vcpu *v)
     struct x86_event ev = cpu->injected;
     cpu->injected.valid = false;
     cpu->halted = false;
-    return soft_deliver(v, &ev, false);
+    return soft_deliver(v, &ev, ev.fresh);
 }
 
 static bool nmi(struct soft_vcpu *v)

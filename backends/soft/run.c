@@ -13,6 +13,7 @@ static void execute(struct soft_vcpu *v, struct soft_block *b)
     x86_run_uops(cpu, &b->u[1]);
     x86_fp_sync(cpu);
     v->in_block = false;
+    cpu->cur = NULL;
     cpu->rip_set = cpu->resync = false;
 }
 
@@ -22,6 +23,7 @@ static void execute_one(struct soft_vcpu *v)
     v->in_block = true;
     x86_step(&v->cpu);
     v->in_block = false;
+    v->cpu.cur = NULL;
     v->cpu.rip_set = v->cpu.resync = false;
 }
 
@@ -276,6 +278,30 @@ static void record_answer(struct soft_vcpu *v)
         cpu->answer[cpu->nanswers++] = a;
 }
 
+static void complete_instruction(struct soft_vcpu *v)
+{
+    struct x86_cpu *cpu = &v->cpu;
+    uint8_t shadow = cpu->shadow;
+    bool tf = cpu->eflags & X86_FL_TF;
+    int64_t left = cpu->left;
+    cpu->shadow = 0;
+    cpu->leave = X86_LEAVE_LOOKUP;
+    execute_one(v);
+    if (cpu->left != left) {
+        cpu->eflags &= ~X86_FL_RF;
+        if (tf)
+            cpu->pending_dr6 |= 1u << 14;
+    } else {
+        cpu->shadow = shadow;
+    }
+    if (cpu->leave == X86_LEAVE_EXC) { /* shown and delivered by the next run */
+        cpu->injected = cpu->exc;
+        cpu->injected.fresh = true;
+    } else if (cpu->leave == X86_LEAVE_HALT) {
+        cpu->halted = true;
+    }
+}
+
 int soft_complete(struct vmi_vcpu *vcpu, bool fault)
 {
     struct soft_vcpu *v = vcpu->impl;
@@ -291,22 +317,12 @@ int soft_complete(struct vmi_vcpu *vcpu, bool fault)
     if (v->wait.kind)
         record_answer(v);
     begin(v, INT64_MAX);
-    uint8_t shadow = cpu->shadow;
-    bool tf = cpu->eflags & X86_FL_TF;
-    int64_t left = cpu->left;
-    cpu->shadow = 0;
-    cpu->leave = X86_LEAVE_LOOKUP;
-    execute_one(v);
-    if (cpu->left != left) {
-        cpu->eflags &= ~X86_FL_RF;
-        if (tf)
-            cpu->pending_dr6 |= 1u << 14;
+    if (cpu->injected.valid && cpu->injected.retry) {
+        struct x86_event ev = cpu->injected;
+        cpu->injected.valid = false;
+        soft_deliver(v, &ev, false);
     } else {
-        cpu->shadow = shadow;
+        complete_instruction(v);
     }
-    if (cpu->leave == X86_LEAVE_EXC) /* delivered by the next run */
-        cpu->injected = cpu->exc;
-    else if (cpu->leave == X86_LEAVE_HALT)
-        cpu->halted = true;
     return end(v);
 }

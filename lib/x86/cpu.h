@@ -113,6 +113,7 @@ struct x86_event {
     uint64_t dr6; /* #DB: bits to set */
     bool valid;
     bool seen;  /* the host has seen it (and wants it delivered): not shown again */
+    bool fresh; /* raised outside a run: the host has not seen it yet */
     bool retry; /* delivery was interrupted: faults on its way are no news to the host either */
 };
 

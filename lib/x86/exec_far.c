@@ -14,6 +14,7 @@ static uint64_t offset_of(uint64_t v, unsigned size)
 static struct x86_uop *far_imm(struct x86_cpu *cpu, struct x86_uop *u, enum x86_far kind)
 {
     unsigned size = x86_uop_bytes(u);
+    cpu->cur = u; /* descriptors, tables and stacks may lie in a device */
     return x86_done_to(cpu, u,
                        x86_far_branch(cpu, kind, (uint16_t)u->disp, offset_of(u->imm, size), size,
                                       next_ip(cpu, u)));
@@ -52,12 +53,14 @@ X86_ROW_ONE(CALL_Mp, exec_call_Mp)
 
 static struct x86_uop *exec_retf(struct x86_cpu *cpu, struct x86_uop *u)
 {
+    cpu->cur = u;
     return x86_done_to(cpu, u, x86_far_return(cpu, x86_uop_bytes(u), (uint16_t)u->imm));
 }
 X86_ROW_ONE(RETF, exec_retf)
 
 static struct x86_uop *exec_iret(struct x86_cpu *cpu, struct x86_uop *u)
 {
+    cpu->cur = u;
     return x86_done_to(cpu, u, x86_iret(cpu, x86_uop_bytes(u), next_ip(cpu, u)));
 }
 X86_ROW_ONE(IRET, exec_iret)
@@ -70,6 +73,7 @@ static struct x86_uop *interrupt(struct x86_cpu *cpu, struct x86_uop *u, unsigne
                                  .kind = (uint8_t)kind,
                                  .insn_len = (uint8_t)x86_uop_len(u),
                                  .valid = true};
+    cpu->cur = u;
     cpu->rip = x86_this_rip(cpu, u) & x86_ip_mask(cpu);
     enum x86_result r = x86_deliver(cpu, &ev);
     if (r == X86_OK)

@@ -9,19 +9,16 @@ enum x86_result x86_io_check(struct x86_cpu *cpu, uint16_t port, unsigned size)
 }
 
 /* Value in cpu->tmp. */
-static enum x86_result port_in(struct x86_cpu *cpu, struct x86_uop *u, uint16_t port, unsigned size)
+static enum x86_result port_in(struct x86_cpu *cpu, uint16_t port, unsigned size)
 {
-    cpu->cur = u;
     enum x86_result r = cpu->ops->pio_read(cpu, port, size);
     if (r == X86_OK && cpu->data_bp)
         x86_bp_io(cpu, port, size);
     return r;
 }
 
-static enum x86_result port_out(struct x86_cpu *cpu, struct x86_uop *u, uint16_t port,
-                                uint64_t value, unsigned size)
+static enum x86_result port_out(struct x86_cpu *cpu, uint16_t port, uint64_t value, unsigned size)
 {
-    cpu->cur = u;
     enum x86_result r = cpu->ops->pio_write(cpu, port, (uint32_t)value, size);
     if (r == X86_OK && cpu->data_bp)
         x86_bp_io(cpu, port, size);
@@ -37,7 +34,8 @@ static unsigned io_size(const struct x86_uop *u)
 static struct x86_uop *in(struct x86_cpu *cpu, struct x86_uop *u, uint16_t port)
 {
     unsigned size = io_size(u);
-    if (x86_io_check(cpu, port, size) != X86_OK || port_in(cpu, u, port, size) != X86_OK)
+    cpu->cur = u; /* the permission bitmap may lie in a device, too */
+    if (x86_io_check(cpu, port, size) != X86_OK || port_in(cpu, port, size) != X86_OK)
         return x86_leave(cpu, u);
     if (size == 1)
         cpu->r[X86_RAX] = (cpu->r[X86_RAX] & ~UINT64_C(0xff)) | (cpu->tmp & 0xff);
@@ -50,8 +48,9 @@ static struct x86_uop *out(struct x86_cpu *cpu, struct x86_uop *u, uint16_t port
 {
     static const uint32_t mask[5] = {0, 0xff, 0xffff, 0, 0xffffffff};
     unsigned size = io_size(u);
+    cpu->cur = u; /* the permission bitmap may lie in a device, too */
     if (x86_io_check(cpu, port, size) != X86_OK ||
-        port_out(cpu, u, port, cpu->r[X86_RAX] & mask[size], size) != X86_OK)
+        port_out(cpu, port, cpu->r[X86_RAX] & mask[size], size) != X86_OK)
         return x86_leave(cpu, u);
     X86_NEXT_IO(cpu, u);
 }
@@ -97,7 +96,7 @@ static enum x86_result ins_one(struct x86_cpu *cpu, struct x86_uop *u, uint16_t 
     uint64_t off = x86_read_gpr(cpu, X86_RDI, address_bytes(u)), lin;
     if (!x86_seg_lin(cpu, X86_ES, off, size, true, &lin) || !x86_probe_write(cpu, u, lin, size))
         return x86_why(cpu);
-    enum x86_result r = port_in(cpu, u, port, size);
+    enum x86_result r = port_in(cpu, port, size);
     if (r != X86_OK)
         return r;
     uint64_t v = cpu->tmp;
@@ -117,7 +116,7 @@ static enum x86_result outs_one(struct x86_cpu *cpu, struct x86_uop *u, uint16_t
     uint32_t v = 0;
     if (!x86_seg_lin(cpu, u->seg, off, size, false, &lin) || !x86_read_bytes(cpu, u, lin, &v, size))
         return x86_why(cpu);
-    enum x86_result r = port_out(cpu, u, port, v, size);
+    enum x86_result r = port_out(cpu, port, v, size);
     if (r == X86_OK)
         step_index(cpu, u, X86_RSI, size);
     return r;
@@ -133,6 +132,7 @@ static struct x86_uop *string_io(struct x86_cpu *cpu, struct x86_uop *u,
 
     if (rep && x86_read_gpr(cpu, X86_RCX, asize) == 0)
         X86_NEXT(cpu, u);
+    cpu->cur = u;
     if (x86_io_check(cpu, port, size) != X86_OK)
         return x86_leave(cpu, u);
     for (;;) {

@@ -29,6 +29,7 @@ static struct x86_uop *exec_mov_to_sreg(struct x86_cpu *cpu, struct x86_uop *u)
     unsigned seg = u->reg;
     if (seg > X86_GS || seg == X86_CS)
         return x86_raise(cpu, u, X86_UD);
+    cpu->cur = u; /* descriptors may lie in a device */
     if (!x86_read_E(cpu, u, 2))
         return x86_leave(cpu, u);
     if (x86_load_seg(cpu, seg, (uint16_t)cpu->tmp) != X86_OK)
@@ -50,6 +51,7 @@ static struct x86_uop *pop_sreg(struct x86_cpu *cpu, struct x86_uop *u, unsigned
 {
     struct x86_stk s;
     uint64_t sel;
+    cpu->cur = u;
     x86_stk_current(cpu, &s);
     if (x86_stk_peek(cpu, &s, &sel, 1, 2) != X86_OK)
         return x86_leave(cpu, u);
@@ -222,6 +224,7 @@ static struct x86_uop *exec_lldt(struct x86_cpu *cpu, struct x86_uop *u)
     struct x86_desc d;
     if (cpu->cpl > 0)
         return x86_gp0(cpu, u);
+    cpu->cur = u;
     if (!x86_read_E(cpu, u, 2))
         return x86_leave(cpu, u);
     uint16_t sel = (uint16_t)cpu->tmp;
@@ -242,6 +245,7 @@ static struct x86_uop *exec_ltr(struct x86_cpu *cpu, struct x86_uop *u)
     uint32_t good = 1u << X86_ST_TSS32 | (cpu->long_mode ? 0 : 1u << X86_ST_TSS16);
     if (cpu->cpl > 0)
         return x86_gp0(cpu, u);
+    cpu->cur = u;
     if (!x86_read_E(cpu, u, 2))
         return x86_leave(cpu, u);
     uint16_t sel = (uint16_t)cpu->tmp;
@@ -303,6 +307,7 @@ static struct x86_uop *ask(struct x86_cpu *cpu, struct x86_uop *u, bool lsl)
 {
     struct x86_desc d;
     bool ok;
+    cpu->cur = u;
     if (!x86_read_E(cpu, u, 2))
         return x86_leave(cpu, u);
     uint16_t sel = (uint16_t)cpu->tmp;
@@ -329,6 +334,7 @@ static struct x86_uop *verify(struct x86_cpu *cpu, struct x86_uop *u, bool write
 {
     struct x86_desc d;
     bool ok;
+    cpu->cur = u;
     if (!x86_read_E(cpu, u, 2))
         return x86_leave(cpu, u);
     uint16_t sel = (uint16_t)cpu->tmp;

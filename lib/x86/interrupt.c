@@ -378,13 +378,27 @@ static bool host_wants(const struct x86_cpu *cpu, const struct x86_event *ev)
     return exception && ev->vector < 32 && cpu->exc_exits >> ev->vector & 1 && !ev->seen;
 }
 
-/* Events that no re-executed instruction would bring back are kept for the next attempt. */
+/* Keep the event for the next attempt. */
 static void keep(struct x86_cpu *cpu, const struct x86_event *ev)
 {
-    if (ev->kind != X86_EV_INTR && ev->kind != X86_EV_NMI && ev->kind != X86_EV_TRAP && !ev->seen)
-        return;
     cpu->injected = *ev;
     cpu->injected.retry = true;
+}
+
+/* Would executing the instruction once more bring the event back? */
+static bool comes_back(const struct x86_event *ev)
+{
+    return ev->kind != X86_EV_INTR && ev->kind != X86_EV_NMI && ev->kind != X86_EV_TRAP &&
+           !ev->seen;
+}
+
+/* The delivery waits for the host. Software interrupts belong to their instruction, which is
+ * executed once more; for faults, the instruction has had its accesses. */
+static void suspend(struct x86_cpu *cpu, const struct x86_event *ev)
+{
+    bool instruction = is_soft(ev) || ev->kind == X86_EV_ICEBP;
+    if (!instruction || ev->seen)
+        keep(cpu, ev);
 }
 
 static void entered(struct x86_cpu *cpu, const struct x86_event *ev)
@@ -416,7 +430,10 @@ enum x86_result x86_deliver(struct x86_cpu *cpu, const struct x86_event *event)
         if (X86_UNLIKELY(cpu->exc_exits && !first.retry && host_wants(cpu, &ev))) {
             enum x86_result r = cpu->ops->exception(cpu, &ev);
             if (r != X86_OK) {
-                if (tries && !(r == X86_AGAIN && cpu->injected.valid))
+                /* Met on the way: the host may have repaired the cause, so try again. */
+                if (tries && r == X86_EXIT)
+                    suspend(cpu, &first);
+                else if (tries && !cpu->injected.valid && !comes_back(&first))
                     keep(cpu, &first);
                 cpu->leave = r == X86_EXIT ? X86_LEAVE_EXIT : X86_LEAVE_LOOKUP;
                 return r;
@@ -431,7 +448,7 @@ enum x86_result x86_deliver(struct x86_cpu *cpu, const struct x86_event *event)
             return X86_OK;
         }
         if (r != X86_EXC) {
-            keep(cpu, &first);
+            suspend(cpu, &first);
             return r;
         }
         struct x86_event second = cpu->exc;

@@ -63,16 +63,12 @@ static enum x86_result linear(struct x86_cpu *cpu, const struct x86_stk *s, uint
     return X86_OK;
 }
 
-/* The uop that the slow paths want: it tells them that this is the stack. */
-static const struct x86_uop stack_uop = {.seg = X86_SS, .base = X86_NOREG, .index = X86_NOREG};
-
+/* The slow paths keep cpu->cur: the instruction in progress, or NULL between two. */
 static __attribute__((noinline)) enum x86_result
 slow_probe(struct x86_cpu *cpu, const struct x86_stk *s, uint64_t lin, unsigned size)
 {
-    struct x86_uop u = stack_uop;
     if (!s->inner) {
-        bool ok = x86_probe_write(cpu, &u, lin, size);
-        cpu->cur = NULL;
+        bool ok = x86_probe_write(cpu, cpu->cur, lin, size) || x86_stack_failed(cpu);
         return ok ? X86_OK : x86_why(cpu);
     }
     const struct x86_who who = x86_who_system(cpu);
@@ -88,22 +84,18 @@ slow_probe(struct x86_cpu *cpu, const struct x86_stk *s, uint64_t lin, unsigned 
 static __attribute__((noinline)) enum x86_result
 slow_store(struct x86_cpu *cpu, const struct x86_stk *s, uint64_t lin, uint64_t v, unsigned size)
 {
-    struct x86_uop u = stack_uop;
     if (s->inner)
         return x86_sys_write(cpu, lin, v, size);
-    bool ok = x86_st_slow(cpu, &u, lin, v, size);
-    cpu->cur = NULL;
+    bool ok = x86_st_slow(cpu, cpu->cur, lin, v, size) || x86_stack_failed(cpu);
     return ok ? X86_OK : x86_why(cpu);
 }
 
 static __attribute__((noinline)) enum x86_result
 slow_load(struct x86_cpu *cpu, const struct x86_stk *s, uint64_t lin, unsigned size)
 {
-    struct x86_uop u = stack_uop;
     if (s->inner)
         return x86_sys_read(cpu, lin, size);
-    bool ok = x86_ld_slow(cpu, &u, lin, size);
-    cpu->cur = NULL;
+    bool ok = x86_ld_slow(cpu, cpu->cur, lin, size) || x86_stack_failed(cpu);
     return ok ? X86_OK : x86_why(cpu);
 }
 
