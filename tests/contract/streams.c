@@ -1,0 +1,244 @@
+/*
+ * Runs guest programs and compares their exit streams with the golden ones, the same for every
+ * backend (stream.h).
+ *
+ *   contract_streams [BACKEND [DIRECTORY]] [--update] [--only TEXT]
+ *
+ * DIRECTORY holds the golden files; without it, the environment variable VMLIB_GOLDEN or the folder
+ * "golden" beside the program. --update writes the files anew, from a backend that counts
+ * instructions.
+ */
+#include "stream.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <unistd.h>
+
+static const struct stream_case *const tables[] = {streams_real, streams_prot, streams_long,
+                                                   streams_event};
+static char golden[PATH_MAX];
+static const char *only;
+static bool update;
+static unsigned skipped, compared;
+
+static uint32_t support(uint32_t feature)
+{
+    uint32_t answer = VMLIB_SUPPORT_REFUSED;
+    OK(vmlib_backend_feature(backend_under_test, feature, &answer));
+    return answer;
+}
+
+/* --- comparison --- */
+
+/* The next line without its end; NULL after the last. */
+static char *next_line(char **text)
+{
+    char *line = *text;
+    if (line == NULL || *line == 0) {
+        return NULL;
+    }
+    char *end = strchr(line, '\n');
+    *text = end != NULL ? end + 1 : NULL;
+    if (end != NULL) {
+        *end = 0;
+    }
+    return line;
+}
+
+/* " n=5" ends a line of a record. */
+static void drop_count(char *line)
+{
+    char *n = strrchr(line, ' ');
+    if (n != NULL && strncmp(n, " n=", 3) == 0) {
+        *n = 0;
+    }
+}
+
+/* Tell the first difference. The two texts are taken apart. */
+static bool same(const char *name, char *want, char *got, bool counts)
+{
+    char *before = NULL;
+    for (unsigned number = 1;; number++) {
+        char *w = next_line(&want), *g = next_line(&got);
+        if (w == NULL && g == NULL) {
+            return true;
+        }
+        if (w != NULL && !counts) {
+            drop_count(w);
+        }
+        if (w == NULL || g == NULL || strcmp(w, g) != 0) {
+            print_error("%s.txt, line %u differs.\n  before: %s\n  golden: %s\n  here:   %s\n",
+                        name, number, before != NULL ? before : "",
+                        w != NULL ? w : "(end of the stream)",
+                        g != NULL ? g : "(end of the stream)");
+            for (unsigned more = 0; more < 4 && (g = next_line(&got)) != NULL; more++) {
+                print_error("          %s\n", g);
+            }
+            return false;
+        }
+        before = g;
+    }
+}
+
+static char *load(const char *name)
+{
+    char path[PATH_MAX + 80];
+    snprintf(path, sizeof(path), "%s/%s.txt", golden, name);
+    FILE *f = fopen(path, "r");
+    if (f == NULL) {
+        fail_msg("no golden stream %s", path);
+        return NULL;
+    }
+    size_t size = 1 << 18;
+    char *text = calloc(1, size);
+    assert_non_null(text);
+    assert_true(fread(text, 1, size - 1, f) < size - 1);
+    fclose(f);
+    return text;
+}
+
+static void store(const char *name, const char *text)
+{
+    char path[PATH_MAX + 80];
+    snprintf(path, sizeof(path), "%s/%s.txt", golden, name);
+    FILE *f = fopen(path, "w");
+    if (f == NULL) {
+        fail_msg("cannot write %s", path);
+        return;
+    }
+    fputs(text, f);
+    fclose(f);
+}
+
+/* --- one case --- */
+
+static const char *missing_feature(const struct stream_case *c)
+{
+    uint64_t need = c->features | F(GUEST_CODE) | (c->mode == W_REAL ? F(REAL_MODE) : 0) |
+                    (c->mode >= W_LONG0 ? F(LONG_MODE) : 0);
+    for (uint32_t f = 0; f < VMLIB_FEATURE_COUNT; f++) {
+        if (need >> f & 1 && support(f) == VMLIB_SUPPORT_REFUSED) {
+            return vmlib_feature_name(f);
+        }
+    }
+    return NULL;
+}
+
+/* FNV-1a over the memory below the hole. */
+static uint64_t memory_digest(struct world *w)
+{
+    static uint8_t memory[HOLE];
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    OK(vmlib_vm_read(w->vm, 0, memory, sizeof(memory)));
+    for (size_t i = 0; i < sizeof(memory); i++) {
+        hash = (hash ^ memory[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+static char *record_case(struct world *w, const struct stream_case *c)
+{
+    char *text = NULL;
+    size_t size = 0;
+    struct stream s = {.w = w, .mode = c->mode};
+    s.out = open_memstream(&text, &size);
+    assert_non_null(s.out);
+    s.counts = support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED;
+    world_mode(w, c->mode, c->code, c->end);
+    if (c->prepare != NULL) {
+        c->prepare(&s);
+    }
+    fprintf(s.out, "# %s: %s\n", c->name, world_mode_name[c->mode]);
+    stream_note(&s, "begin");
+    (c->drive != NULL ? c->drive : stream_all)(&s);
+    fprintf(s.out, "end memory=%016llx\n", (unsigned long long)memory_digest(w));
+    fclose(s.out);
+    return text;
+}
+
+static void run_case(void **state)
+{
+    const struct stream_case *c = *state;
+    const char *missing = missing_feature(c);
+    if (missing != NULL) {
+        print_message("SKIP: %s: this backend refuses %s\n", c->name, missing);
+        skipped++;
+        skip();
+    }
+    void *w = NULL;
+    world_setup(&w);
+    char *got = record_case(w, c);
+    world_teardown(&w);
+    if (update) {
+        store(c->name, got);
+        free(got);
+        return;
+    }
+    char *want = load(c->name);
+    compared++;
+    bool equal =
+        same(c->name, want, got, support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED);
+    free(want);
+    free(got);
+    assert_true(equal);
+}
+
+/* --- the program --- */
+
+static struct CMUnitTest *collect(size_t *count)
+{
+    struct CMUnitTest *tests = calloc(1000, sizeof(*tests));
+    assert_non_null(tests);
+    *count = 0;
+    for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
+        for (const struct stream_case *c = tables[t]; c->name != NULL && *count < 1000; c++) {
+            if (only != NULL && strstr(c->name, only) == NULL) {
+                continue;
+            }
+            void *state;
+            memcpy(&state, &c, sizeof(state)); /* cmocka wants it without const */
+            tests[(*count)++] = (struct CMUnitTest){c->name, run_case, NULL, NULL, state};
+        }
+    }
+    return tests;
+}
+
+static void find_golden(const char *program, const char *directory)
+{
+    char copy[PATH_MAX];
+    const char *env = getenv("VMLIB_GOLDEN");
+    if (directory == NULL && env != NULL) {
+        directory = env;
+    }
+    if (directory != NULL) {
+        snprintf(golden, sizeof(golden), "%s", directory);
+        return;
+    }
+    snprintf(copy, sizeof(copy) - 8, "%s", program);
+    int n = snprintf(golden, sizeof(golden), "%s", dirname(copy));
+    snprintf(golden + n, sizeof(golden) - (size_t)n, "/golden");
+}
+
+int main(int argc, char **argv)
+{
+    char *plain[3] = {argv[0], NULL, NULL};
+    int nplain = 1;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--update") == 0) {
+            update = true;
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            only = argv[++i];
+        } else if (nplain < 3) {
+            plain[nplain++] = argv[i];
+        }
+    }
+    find_golden(argv[0], plain[2]);
+    size_t count;
+    struct CMUnitTest *tests = collect(&count);
+    int rc = world_main(nplain > 1 ? 2 : 1, plain, tests, count);
+    if (rc != 77) {
+        printf("streams: %u compared, %u skipped for refused features\n", compared, skipped);
+    }
+    free(tests);
+    return rc;
+}
