@@ -1,0 +1,157 @@
+/*
+ * The Python module vmlib._core: what its files share.
+ *
+ * Rules. A call of the library that may wait for a vCPU is made without the interpreter lock
+ * (VMLIB_UNLOCKED), and with a reference of its own, because another thread may close the object
+ * meanwhile. Objects hold their VM object; the VM object owns the functions of handlers, so that
+ * the garbage collector sees every cycle that goes through the library.
+ */
+#ifndef VMLIB_PYTHON_CORE_H
+#define VMLIB_PYTHON_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+
+#include <vmlib/boot.h>
+#include <vmlib/devices/machine.h>
+#include <vmlib/mock.h>
+#include <vmlib/vmlib.h>
+
+struct hook;
+struct record_type;
+
+typedef struct VCPU VCPU;
+
+typedef struct {
+    PyObject_HEAD vmlib_vm *vm; /* NULL: closed */
+    struct hook *hooks;
+    PyObject *keep; /* list of buffers that regions point into */
+    PyObject *log;
+    PyObject *weak;
+    unsigned running;             /* vCPUs inside run */
+    VCPU *vcpus[VMLIB_MAX_VCPUS]; /* borrowed; those that Python has an object for */
+} VM;
+
+struct VCPU {
+    PyObject_HEAD VM *vm;
+    vmlib_vcpu *vcpu;
+    uint32_t index;
+    unsigned long cancels;  /* calls of cancel() */
+    struct vmlib_exit last; /* record that may wait for completion */
+    PyObject *error[3];     /* exception of a callback, on its way to run's caller */
+    PyObject *weak;
+};
+
+typedef struct {
+    PyObject_HEAD VM *vm;
+    vmlib_region *region;
+} Region;
+
+extern PyTypeObject VM_Type, VCPU_Type, Region_Type, Handler_Type, Record_Type, Machine_Type;
+
+/* --- errors (error.c) --- */
+
+/* Raise vmlib.Error with the library's detail text, or that of libvmlib-devices; returns NULL. */
+PyObject *core_error(int code);
+PyObject *core_devices_error(int code);
+PyObject *core_error_text(int code, const char *detail);
+/* None, or the error. */
+PyObject *core_none(int code);
+int core_errors_init(PyObject *module);
+/* A member of an enumeration of vmlib.enums; plain int for values it does not have. */
+PyObject *core_enum(const char *name, uint64_t value);
+/* The class of handlers' answers. Borrowed. */
+PyObject *core_answer_class(void);
+
+/* --- records (record.c) --- */
+
+int core_records_init(PyObject *module);
+/* A new record with a copy of the struct. `id`: enum record_id. */
+PyObject *core_record_copy(int id, const void *data);
+/* A record that looks at the caller's struct until core_record_leave(). */
+PyObject *core_record_borrow(int id, void *data);
+/* Drops it; if somebody kept it, it gets a copy of its own. */
+void core_record_leave(PyObject *record);
+/* The struct of a record of this type, or NULL with TypeError. */
+void *core_record_data(PyObject *object, int id);
+bool core_record_is(PyObject *object, int id);
+
+/* --- numbers --- */
+
+/* An integer from 0 to `most`. False with an exception otherwise. */
+bool core_number(PyObject *object, uint64_t most, uint64_t *value);
+int core_u32(PyObject *object, void *value); /* converters for PyArg_Parse "O&" */
+int core_u64(PyObject *object, void *value);
+
+/* --- threads and signals (thread.c) --- */
+
+/* Give the interpreter lock up and take it back; callbacks in between use core_enter(). */
+void core_unlock(void);
+void core_lock(void);
+#define VMLIB_UNLOCKED(statement) \
+    do {                          \
+        core_unlock();            \
+        statement;                \
+        core_lock();              \
+    } while (0)
+/* Take the interpreter lock in a callback, whatever thread it is on. */
+struct core_gil {
+    PyThreadState *thread;
+    PyGILState_STATE state;
+};
+struct core_gil core_enter(void);
+void core_leave(struct core_gil gil);
+
+/* SIGINT ends this run (or machine) as long as it is in progress. Main thread only, else a no-op.
+ */
+struct core_target {
+    vmlib_vcpu *vcpu;
+    uint64_t generation;
+    vmlib_machine *machine;
+};
+void core_interrupt_begin(const struct core_target *target, struct core_target *before);
+void core_interrupt_end(const struct core_target *before);
+/* Since begin, a signal has come. */
+bool core_interrupted(void);
+
+/* --- objects --- */
+
+/* The VM's handle for a call; NULL with an exception when it is closed. Holds a reference of its
+ * own. */
+vmlib_vm *core_vm_use(VM *vm);
+vmlib_vcpu *core_vcpu_use(VCPU *vcpu); /* borrowed: the caller holds the object */
+/* The object of a vCPU of the library. New reference. */
+PyObject *core_vcpu_object(VM *vm, vmlib_vcpu *vcpu);
+/* Keep the exception that is set for the caller of run. */
+void core_vcpu_keep_error(VCPU *vcpu);
+/* Raise what was kept. False: nothing was. */
+bool core_vcpu_raise_kept(VCPU *vcpu);
+PyObject *core_region_object(VM *vm, vmlib_region *region);
+
+/* handler.c */
+int core_hooks_traverse(VM *vm, visitproc visit, void *arg);
+void core_hooks_clear(VM *vm);
+PyObject *core_handler(VM *vm, PyObject *args, PyObject *kwargs);
+PyObject *core_doorbell(VM *vm, PyObject *args, PyObject *kwargs);
+/* vCPU that runs on this thread, for callbacks that do not say. Borrowed, may be NULL. */
+extern _Thread_local VCPU *core_running;
+
+/* The attributes of registers; before the type is made ready. */
+void core_vcpu_type_init(void);
+
+/* boot.c: keyword arguments of boot functions */
+struct core_boot {
+    struct vmlib_boot_params params;
+    struct vmlib_boot_module *modules;
+    Py_buffer *buffers;
+    Py_ssize_t count;
+};
+bool core_boot_parse(struct core_boot *boot, PyObject *args, PyObject *kwargs);
+void core_boot_free(struct core_boot *boot);
+PyObject *core_boot_load(PyObject *self, PyObject *args, PyObject *kwargs);
+
+#define CORE_KEYWORDS(...) static char *keywords[] = {__VA_ARGS__, NULL}
+
+#endif

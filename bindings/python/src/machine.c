@@ -1,0 +1,395 @@
+/* The PC bundle of libvmlib-devices. */
+#include "core.h"
+#include "records.h"
+
+/* Where output of the guest goes. */
+struct sink {
+    PyObject *function; /* NULL: nowhere */
+    struct Machine *machine;
+};
+
+typedef struct Machine {
+    PyObject_HEAD VM *vm;
+    vmlib_machine *machine; /* NULL: closed */
+    struct sink serial, debug, console;
+    unsigned running;
+} Machine;
+
+static vmlib_machine *use(PyObject *object)
+{
+    Machine *self = (Machine *)object;
+
+    if (!self->machine)
+        core_error_text(VMLIB_E_STATE, "machine: it is closed");
+    return self->machine;
+}
+
+/* On a vCPU's thread. An exception ends the machine and comes out of run_vcpu(). */
+static void on_output(void *opaque, const void *data, size_t bytes)
+{
+    struct sink *sink = opaque;
+    struct core_gil gil = core_enter();
+    PyObject *function = sink->function, *result;
+
+    if (function) {
+        Py_INCREF(function);
+        result = PyObject_CallFunction(function, "y#", data, (Py_ssize_t)bytes);
+        if (!result) {
+            if (core_running)
+                core_vcpu_keep_error(core_running);
+            else
+                PyErr_WriteUnraisable(function);
+            vmlib_machine_stop(sink->machine->machine);
+        }
+        Py_XDECREF(result);
+        Py_DECREF(function);
+    }
+    core_leave(gil);
+}
+
+static bool set_sink(Machine *self, struct sink *sink, PyObject *function)
+{
+    if (function != Py_None && !PyCallable_Check(function)) {
+        PyErr_Format(PyExc_TypeError, "expected a function, not %s", Py_TYPE(function)->tp_name);
+        return false;
+    }
+    sink->machine = self;
+    if (function != Py_None) {
+        Py_INCREF(function);
+        sink->function = function;
+    }
+    return true;
+}
+
+static PyObject *machine_new(PyTypeObject *class, PyObject *args, PyObject *kwargs)
+{
+    CORE_KEYWORDS("vm", "serial", "debug", "flags", "rtc_seconds", "timeout_ns");
+    struct vmlib_machine_config config = VMLIB_MACHINE_CONFIG_INIT;
+    PyObject *vm, *serial = Py_None, *debug = Py_None;
+    vmlib_vm *handle;
+    Machine *self;
+    int rc;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|$OOO&O&O&", keywords, &VM_Type, &vm, &serial,
+                                     &debug, core_u32, &config.flags, core_u64, &config.rtc_seconds,
+                                     core_u64, &config.timeout_ns) ||
+        !(handle = core_vm_use((VM *)vm)))
+        return NULL;
+    self = (Machine *)class->tp_alloc(class, 0);
+    if (!self || !set_sink(self, &self->serial, serial) || !set_sink(self, &self->debug, debug)) {
+        Py_XDECREF(self);
+        vmlib_vm_unref(handle);
+        return NULL;
+    }
+    Py_INCREF(vm);
+    self->vm = (VM *)vm;
+    config.serial = self->serial.function ? on_output : NULL;
+    config.serial_opaque = &self->serial;
+    config.debug = self->debug.function ? on_output : NULL;
+    config.debug_opaque = &self->debug;
+    VMLIB_UNLOCKED(rc = vmlib_machine_create(handle, &config, &self->machine);
+                   vmlib_vm_unref(handle));
+    if (rc < 0) {
+        core_devices_error(rc);
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static int machine_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    Machine *self = (Machine *)object;
+
+    Py_VISIT(self->vm);
+    Py_VISIT(self->serial.function);
+    Py_VISIT(self->debug.function);
+    Py_VISIT(self->console.function);
+    return 0;
+}
+
+static int machine_clear(PyObject *object)
+{
+    Machine *self = (Machine *)object;
+
+    Py_CLEAR(self->serial.function);
+    Py_CLEAR(self->debug.function);
+    Py_CLEAR(self->console.function);
+    return 0;
+}
+
+static void destroy(Machine *self)
+{
+    vmlib_machine *machine = self->machine;
+
+    self->machine = NULL;
+    if (machine)
+        VMLIB_UNLOCKED(vmlib_machine_destroy(machine));
+}
+
+static void machine_dealloc(PyObject *object)
+{
+    Machine *self = (Machine *)object;
+
+    PyObject_GC_UnTrack(object);
+    destroy(self);
+    machine_clear(object);
+    Py_CLEAR(self->vm);
+    Py_TYPE(object)->tp_free(object);
+}
+
+static PyObject *machine_close(PyObject *object, PyObject *args)
+{
+    Machine *self = (Machine *)object;
+
+    (void)args;
+    if (self->running)
+        return core_error_text(VMLIB_E_BUSY, "machine: a vCPU is running");
+    destroy(self);
+    machine_clear(object);
+    Py_RETURN_NONE;
+}
+
+static PyObject *machine_enter(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    Py_INCREF(self);
+    return self;
+}
+
+static PyObject *done(int rc)
+{
+    if (rc < 0)
+        return core_devices_error(rc);
+    Py_RETURN_NONE;
+}
+
+static PyObject *add_ram(PyObject *object, PyObject *number)
+{
+    vmlib_machine *machine = use(object);
+    uint64_t bytes;
+    int rc;
+
+    if (!machine || !core_number(number, UINT64_MAX, &bytes))
+        return NULL;
+    VMLIB_UNLOCKED(rc = vmlib_machine_add_ram(machine, bytes));
+    return done(rc);
+}
+
+static PyObject *add_vcpu(PyObject *object, PyObject *unused)
+{
+    vmlib_machine *machine = use(object);
+    vmlib_vcpu *vcpu;
+    PyObject *result;
+    int rc;
+
+    (void)unused;
+    if (!machine)
+        return NULL;
+    VMLIB_UNLOCKED(rc = vmlib_machine_add_vcpu(machine, &vcpu));
+    if (rc < 0)
+        return core_devices_error(rc);
+    result = core_vcpu_object(((Machine *)object)->vm, vcpu);
+    vmlib_vcpu_unref(vcpu);
+    return result;
+}
+
+static PyObject *add_disk(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    CORE_KEYWORDS("path", "flags", "serial", "fd");
+    struct vmlib_disk_config config = VMLIB_DISK_CONFIG_INIT;
+    vmlib_machine *machine = use(object);
+    PyObject *path = Py_None, *name = NULL;
+    int rc;
+
+    if (!machine || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O&zi", keywords, &path, core_u32,
+                                                 &config.flags, &config.serial, &config.fd))
+        return NULL;
+    if (path != Py_None && !PyUnicode_FSConverter(path, &name))
+        return NULL;
+    config.path = name ? PyBytes_AS_STRING(name) : NULL;
+    VMLIB_UNLOCKED(rc = vmlib_machine_add_disk(machine, &config));
+    Py_XDECREF(name);
+    return done(rc);
+}
+
+static PyObject *add_console(PyObject *object, PyObject *function)
+{
+    Machine *self = (Machine *)object;
+    vmlib_machine *machine = use(object);
+    int rc;
+
+    if (!machine)
+        return NULL;
+    if (self->console.function)
+        return core_error_text(VMLIB_E_EXISTS, "machine: it has a console");
+    if (!set_sink(self, &self->console, function))
+        return NULL;
+    VMLIB_UNLOCKED(rc = vmlib_machine_add_console(
+                       machine, self->console.function ? on_output : NULL, &self->console));
+    if (rc < 0)
+        Py_CLEAR(self->console.function);
+    return done(rc);
+}
+
+static PyObject *add_rng(PyObject *object, PyObject *args)
+{
+    vmlib_machine *machine = use(object);
+    uint64_t seed = 0;
+    int rc;
+
+    if (!machine || !PyArg_ParseTuple(args, "|O&", core_u64, &seed))
+        return NULL;
+    VMLIB_UNLOCKED(rc = vmlib_machine_add_rng(machine, seed));
+    return done(rc);
+}
+
+static PyObject *machine_boot(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    struct vmlib_boot_result result = VMLIB_BOOT_RESULT_INIT;
+    vmlib_machine *machine = use(object);
+    struct core_boot boot;
+    int rc;
+
+    if (!machine || !core_boot_parse(&boot, args, kwargs))
+        return NULL;
+    VMLIB_UNLOCKED(rc = vmlib_machine_boot(machine, &boot.params, &result));
+    core_boot_free(&boot);
+    return rc < 0 ? core_devices_error(rc) : core_record_copy(RECORD_BOOT_RESULT, &result);
+}
+
+static PyObject *run_vcpu(PyObject *object, PyObject *args)
+{
+    struct vmlib_machine_result result = VMLIB_MACHINE_RESULT_INIT;
+    Machine *self = (Machine *)object;
+    vmlib_machine *machine = use(object);
+    struct core_target target = {NULL, 0, machine}, before;
+    VCPU *vcpu, *outer = core_running;
+    bool interrupted, failed;
+    int rc;
+
+    if (!machine || !PyArg_ParseTuple(args, "O!", &VCPU_Type, &vcpu) || !core_vcpu_use(vcpu))
+        return NULL;
+    Py_INCREF(vcpu);
+    Py_INCREF(self);
+    core_interrupt_begin(&target, &before);
+    self->running++;
+    self->vm->running++;
+    core_running = vcpu;
+    VMLIB_UNLOCKED(rc = vmlib_machine_run_vcpu(machine, vcpu->vcpu, &result));
+    core_running = outer;
+    self->vm->running--;
+    self->running--;
+    interrupted = core_interrupted();
+    core_interrupt_end(&before);
+    failed = core_vcpu_raise_kept(vcpu) || (interrupted && PyErr_CheckSignals() < 0);
+    Py_DECREF(vcpu);
+    Py_DECREF(self);
+    if (failed)
+        return NULL;
+    return rc < 0 ? core_devices_error(rc) : core_record_copy(RECORD_MACHINE_RESULT, &result);
+}
+
+static PyObject *machine_stop(PyObject *object, PyObject *unused)
+{
+    vmlib_machine *machine = use(object);
+
+    (void)unused;
+    return machine ? done(vmlib_machine_stop(machine)) : NULL;
+}
+
+static PyObject *input(PyObject *object, PyObject *args, bool serial)
+{
+    vmlib_machine *machine = use(object);
+    size_t taken = 0;
+    Py_buffer data;
+    int rc;
+
+    if (!machine || !PyArg_ParseTuple(args, "y*", &data))
+        return NULL;
+    VMLIB_UNLOCKED(
+        rc = serial ? vmlib_machine_serial_input(machine, data.buf, (size_t)data.len, &taken)
+                    : vmlib_machine_console_input(machine, data.buf, (size_t)data.len, &taken));
+    PyBuffer_Release(&data);
+    return rc < 0 ? core_devices_error(rc) : PyLong_FromSize_t(taken);
+}
+
+static PyObject *serial_input(PyObject *object, PyObject *args)
+{
+    return input(object, args, true);
+}
+
+static PyObject *console_input(PyObject *object, PyObject *args)
+{
+    return input(object, args, false);
+}
+
+static PyObject *machine_stats(PyObject *object, PyObject *unused)
+{
+    struct vmlib_machine_stats stats = VMLIB_MACHINE_STATS_INIT;
+    vmlib_machine *machine = use(object);
+    int rc;
+
+    (void)unused;
+    if (!machine)
+        return NULL;
+    rc = vmlib_machine_stats(machine, &stats);
+    return rc < 0 ? core_devices_error(rc) : core_record_copy(RECORD_MACHINE_STATS, &stats);
+}
+
+static PyObject *get_vm(PyObject *object, void *closure)
+{
+    (void)closure;
+    Py_INCREF(((Machine *)object)->vm);
+    return (PyObject *)((Machine *)object)->vm;
+}
+
+#define WITH_KEYWORDS(function) \
+    (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
+
+static PyMethodDef methods[] = {
+    {"add_ram", add_ram, METH_O, "add_ram(size)\n\nGive the guest RAM as a PC has it."},
+    {"add_vcpu", add_vcpu, METH_NOARGS, "add_vcpu() -> VCPU\n\nCreate the next vCPU."},
+    {"add_disk", WITH_KEYWORDS(add_disk),
+     "add_disk(path=None, *, flags=0, serial=None, fd=-1)\n\nAdd a virtio disk."},
+    {"add_console", add_console, METH_O,
+     "add_console(function)\n\nAdd a virtio console; function receives bytes, or is None."},
+    {"add_rng", add_rng, METH_VARARGS, "add_rng(seed=0)\n\nAdd a virtio source of random numbers."},
+    {"boot", WITH_KEYWORDS(machine_boot),
+     "boot(kernel, *, format=0, initrd=None, cmdline=None, modules=(), load_address=0,\n"
+     "     entry_offset=0, entry_bits=0) -> BootResult\n\n"
+     "Load a kernel for the first vCPU. Files are bytes or buffers (mmap)."},
+    {"run_vcpu", run_vcpu, METH_VARARGS,
+     "run_vcpu(vcpu) -> MachineResult\n\nRun one vCPU until the machine ends; each needs a "
+     "thread."},
+    {"stop", machine_stop, METH_NOARGS, "stop()\n\nEnd the machine. From any thread."},
+    {"serial_input", serial_input, METH_VARARGS,
+     "serial_input(data) -> int\n\nHand input to the serial port; returns how many bytes it took."},
+    {"console_input", console_input, METH_VARARGS,
+     "console_input(data) -> int\n\nHand input to the virtio console."},
+    {"stats", machine_stats, METH_NOARGS, "stats() -> MachineStats"},
+    {"close", machine_close, METH_NOARGS, "close()\n\nTake the machine out of its VM."},
+    {"__enter__", machine_enter, METH_NOARGS, NULL},
+    {"__exit__", machine_close, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef members[] = {
+    {"vm", get_vm, NULL, "the VM", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject Machine_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "vmlib._core.Machine",
+    .tp_doc = "Machine(vm, *, serial=None, debug=None, flags=0, rtc_seconds=MACHINE_TIME_HOST,\n"
+              "        timeout_ns=0)\n\nThe chips of a PC in a VM that has no memory and no vCPUs\n"
+              "yet. serial and debug are functions that receive bytes.",
+    .tp_basicsize = sizeof(Machine),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .tp_new = machine_new,
+    .tp_dealloc = machine_dealloc,
+    .tp_traverse = machine_traverse,
+    .tp_clear = machine_clear,
+    .tp_methods = methods,
+    .tp_getset = members,
+};
