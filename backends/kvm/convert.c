@@ -6,11 +6,11 @@
 
 /* --- general registers: the kernel has its own order --- */
 
-#define GPR_FIELDS(X)                                                                        \
-    X(rax)                                                                                   \
-    X(rbx)                                                                                   \
-    X(rcx) X(rdx) X(rsi) X(rdi) X(rsp) X(rbp) X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) \
-        X(r15) X(rip)
+#define GPR_FIELDS(X) \
+    X(rax)            \
+    X(rbx)            \
+    X(rcx)            \
+    X(rdx) X(rsi) X(rdi) X(rsp) X(rbp) X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) X(r15) X(rip)
 
 void kvm_gpr_to_api(const struct kvm_regs *r, struct vmlib_gpr *o)
 {

@@ -482,6 +482,77 @@ int vmlib_machine_memory_map(vmlib_machine *machine, struct vmlib_boot_memory *m
                                        uint32_t *count);
 int vmlib_machine_stats(vmlib_machine *machine, struct vmlib_machine_stats *stats);
 const char *vmlib_machine_end_name(uint32_t end);
+typedef struct vmlib_lockstep vmlib_lockstep;
+struct vmlib_lockstep_region {
+    vmlib_region *region[2];
+};
+struct vmlib_lockstep_insn {
+    uint64_t rip;
+    uint8_t bytes[16];
+    uint32_t length;
+    uint32_t mode;
+    const struct vmlib_state *before;
+};
+struct vmlib_lockstep_mask {
+    uint64_t rflags;
+    uint32_t gpr;
+    uint32_t fpu_word;
+};
+typedef void (*vmlib_lockstep_mask_fn)(void *opaque, const struct vmlib_lockstep_insn *insn,
+                                       struct vmlib_lockstep_mask *mask);
+typedef int (*vmlib_lockstep_exit_fn)(void *opaque, vmlib_lockstep *lockstep,
+                                      struct vmlib_exit *exit);
+typedef int (*vmlib_lockstep_run_fn)(void *opaque, unsigned side, const struct vmlib_run_args *args,
+                                     struct vmlib_exit *exit);
+struct vmlib_lockstep_config {
+    uint32_t size;
+    uint32_t grain;
+    uint32_t flags;
+    uint32_t interval;
+    uint32_t history;
+    uint32_t regions;
+    vmlib_vcpu *vcpu[2];
+    const struct vmlib_lockstep_region *region;
+    uint64_t slice;
+    uint64_t deadline_ns;
+    vmlib_lockstep_exit_fn exit;
+    vmlib_lockstep_mask_fn mask;
+    vmlib_lockstep_run_fn run;
+    void *opaque;
+};
+struct vmlib_lockstep_result {
+    uint32_t size;
+    uint32_t end;
+    uint32_t located;
+    uint32_t differences;
+    uint64_t records;
+    uint64_t comparisons;
+    uint64_t excused;
+    uint64_t instructions[2];
+    uint64_t equal_at;
+    struct vmlib_lockstep_insn insn;
+};
+struct vmlib_lockstep_difference {
+    uint32_t size;
+    uint32_t kind;
+    uint32_t group;
+    uint32_t bytes;
+    vmlib_gpa gpa;
+    uint64_t value[2];
+    char name[24];
+};
+int vmlib_lockstep_create(const struct vmlib_lockstep_config *config,
+                                    vmlib_lockstep **lockstep);
+void vmlib_lockstep_destroy(vmlib_lockstep *lockstep);
+int vmlib_lockstep_run(vmlib_lockstep *lockstep, uint64_t limit,
+                                 struct vmlib_lockstep_result *result);
+int vmlib_lockstep_difference(vmlib_lockstep *lockstep, uint32_t index,
+                                        struct vmlib_lockstep_difference *difference);
+int vmlib_lockstep_report(vmlib_lockstep *lockstep, char *text, uint64_t *bytes);
+int vmlib_lockstep_intr(vmlib_lockstep *lockstep, uint32_t level);
+int vmlib_lockstep_nmi(vmlib_lockstep *lockstep);
+int vmlib_lockstep_write(vmlib_lockstep *lockstep, vmlib_gpa gpa, const void *data,
+                                   uint64_t bytes);
 struct vmlib_mock_step {
     uint32_t size;
     uint32_t action;
@@ -760,6 +831,21 @@ local constants = {
     MACHINE_STOPPED = 6,
     MACHINE_EXIT = 7,
     MACHINE_ERROR = 8,
+    LOCKSTEP_EXIT = 0,
+    LOCKSTEP_INSN = 1,
+    LOCKSTEP_COPY = 1,
+    LOCKSTEP_OWN_DEVICES = 2,
+    LOCKSTEP_X87_POINTERS = 4,
+    LOCKSTEP_REGIONS = 16,
+    LOCKSTEP_LIMIT = 1,
+    LOCKSTEP_DIFFERENCE = 2,
+    LOCKSTEP_HALTED = 3,
+    LOCKSTEP_SHUTDOWN = 4,
+    LOCKSTEP_STOPPED = 5,
+    LOCKSTEP_STUCK = 6,
+    LOCKSTEP_RECORD = 1,
+    LOCKSTEP_REGISTER = 2,
+    LOCKSTEP_MEMORY = 3,
     MOCK_EXIT = 0,
     MOCK_ACCESS = 1,
     MOCK_RETIRE = 2,

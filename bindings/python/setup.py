@@ -30,4 +30,4 @@ os.chdir(os.path.dirname(os.path.abspath(__file__)))
 options = flags()
 options.setdefault("extra_compile_args", []).append("-std=gnu11")
 setup(ext_modules=[Extension("vmlib._core", sources=sorted(glob.glob("src/*.c")),
-                             depends=glob.glob("src/*.h"), **options)])
+                             depends=glob.glob("src/*.h") + glob.glob("src/*.inc"), **options)])

@@ -1,6 +1,6 @@
 /* Loaders: keyword arguments of boot functions become struct vmlib_boot_params. */
 #include "core.h"
-#include "records.h"
+#include "records.inc"
 
 /* A buffer that stays until core_boot_free(). */
 static bool borrow(struct core_boot *boot, PyObject *object, const void **data, uint64_t *bytes)

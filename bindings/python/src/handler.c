@@ -1,6 +1,6 @@
 /* Handlers and doorbells: Python functions that the library calls during a run. */
 #include "core.h"
-#include "records.h"
+#include "records.inc"
 
 /* Belongs to the library's handler until its release function is called; the function belongs to
  * the VM object. */

@@ -1,6 +1,6 @@
 /* The PC bundle of libvmlib-devices. */
 #include "core.h"
-#include "records.h"
+#include "records.inc"
 
 /* Where output of the guest goes. */
 struct sink {

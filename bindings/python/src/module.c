@@ -1,6 +1,6 @@
 /* The module vmlib._core: functions without an object, and initialization. */
 #include "core.h"
-#include "records.h"
+#include "records.inc"
 
 static PyObject *backend_query(PyObject *module, PyObject *number)
 {

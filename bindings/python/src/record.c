@@ -3,7 +3,7 @@
  * table. A part of a record (exit.pio) looks into its whole and holds it.
  */
 #include "core.h"
-#include "records.h"
+#include "records.inc"
 
 typedef struct {
     PyObject_HEAD const struct record_type *type;

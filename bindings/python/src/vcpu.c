@@ -1,6 +1,6 @@
 /* Virtual CPUs: run, complete, cancel, events, registers. */
 #include "core.h"
-#include "records.h"
+#include "records.inc"
 
 #define REGISTERS (sizeof(record_registers) / sizeof(record_registers[0]))
 

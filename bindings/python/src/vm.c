@@ -1,6 +1,6 @@
 /* Virtual machines: creation, memory, clock. */
 #include "core.h"
-#include "records.h"
+#include "records.inc"
 
 vmlib_vm *core_vm_use(VM *vm)
 {

@@ -389,6 +389,21 @@ BOOT_MODULES_MAX: Final = 64
 MACHINE_NO_HPET: Final = 1
 MACHINE_UNCLAIMED_EXITS: Final = 2
 MACHINE_TIME_HOST: Final = 18446744073709551615
+LOCKSTEP_EXIT: Final = 0  # compare at exit records; step only to locate a difference
+LOCKSTEP_INSN: Final = 1  # compare after every instruction; both sides must single-step
+LOCKSTEP_COPY: Final = 1  # first copy memory and state of side 0 to side 1
+LOCKSTEP_OWN_DEVICES: Final = 2
+LOCKSTEP_X87_POINTERS: Final = 4  # compare the x87 FOP, FIP and FDP, too
+LOCKSTEP_REGIONS: Final = 16
+LOCKSTEP_LIMIT: Final = 1  # as many records (instruction grain: steps) as asked for
+LOCKSTEP_DIFFERENCE: Final = 2
+LOCKSTEP_HALTED: Final = 3  # HLT, and the exit function did not go on
+LOCKSTEP_SHUTDOWN: Final = 4  # triple fault on both sides
+LOCKSTEP_STOPPED: Final = 5  # the exit function answered STOP
+LOCKSTEP_STUCK: Final = 6  # a side gave no record within the deadline
+LOCKSTEP_RECORD: Final = 1  # a field of the exit record
+LOCKSTEP_REGISTER: Final = 2
+LOCKSTEP_MEMORY: Final = 3  # eight bytes from `gpa` on; one entry for each page
 MOCK_EXIT: Final = 0  # report `exit`: PIO, MMIO, MSR, CPUID, hypercall, HLT, exception, ...; one instruction
 MOCK_ACCESS: Final = 1  # access guest memory as `exit.u.mmio` says; a hole becomes MMIO; one instruction
 MOCK_RETIRE: Final = 2  # retire `count` instructions
@@ -472,6 +487,21 @@ __all__ = [
     "MACHINE_NO_HPET",
     "MACHINE_UNCLAIMED_EXITS",
     "MACHINE_TIME_HOST",
+    "LOCKSTEP_EXIT",
+    "LOCKSTEP_INSN",
+    "LOCKSTEP_COPY",
+    "LOCKSTEP_OWN_DEVICES",
+    "LOCKSTEP_X87_POINTERS",
+    "LOCKSTEP_REGIONS",
+    "LOCKSTEP_LIMIT",
+    "LOCKSTEP_DIFFERENCE",
+    "LOCKSTEP_HALTED",
+    "LOCKSTEP_SHUTDOWN",
+    "LOCKSTEP_STOPPED",
+    "LOCKSTEP_STUCK",
+    "LOCKSTEP_RECORD",
+    "LOCKSTEP_REGISTER",
+    "LOCKSTEP_MEMORY",
     "MOCK_EXIT",
     "MOCK_ACCESS",
     "MOCK_RETIRE",
