@@ -163,7 +163,8 @@ struct vmi_backend {
     /* Any thread. VMLIB_SUPPORT_ constant for a VMLIB_FEATURE_ constant. */
     uint32_t (*feature)(uint32_t feature);
 
-    int (*vm_create)(struct vmi_vm *vm);   /* sets vm->impl */
+    /* Sets vm->impl, and vm->tsc_khz where that is 0 and the backend has a rate of its own. */
+    int (*vm_create)(struct vmi_vm *vm);
     void (*vm_destroy)(struct vmi_vm *vm); /* no vCPU is left */
     /* The map becomes slots[0..n-1]. No vCPU of the VM is inside guest code: each one is outside
      * run(), or inside vmi_exit_dispatch() (and will not return from it before this function has).

@@ -24,7 +24,30 @@ static void describe(struct vmi_vcpu *vcpu)
 {
     struct kvm_cpu *v = vcpu->impl;
     if (kvm_look(v, KVM_PART_REGS) == 0)
-        kvm_describe_at(v, v->dispatching ? v->at : v->regs.rip);
+        kvm_describe_at(v, v->regs.rip);
+}
+
+/* Whoever sets state decides what comes next: answers of a half-done instruction are void. */
+static int set_state(struct vmi_vcpu *vcpu, uint32_t groups, const struct vmlib_state *state)
+{
+    struct kvm_cpu *v = vcpu->impl;
+    int rc = kvm_set_state(vcpu, groups, state);
+    if (rc == 0 && v->dispatching) {
+        v->touched |= groups;
+    } else if (rc == 0) {
+        v->emulate_next = false;
+        kvm_emulate_forget(v);
+    }
+    return rc;
+}
+
+static int set_reg(struct vmi_vcpu *vcpu, uint32_t reg, uint64_t value)
+{
+    struct kvm_cpu *v = vcpu->impl;
+    int rc = kvm_set_reg(vcpu, reg, value);
+    if (rc == 0 && v->dispatching)
+        v->touched |= reg <= VMLIB_REG_RFLAGS ? VMLIB_STATE_GPR : VMLIB_STATE_CONTROL;
+    return rc;
 }
 
 /* KVM does not count instructions. */
@@ -60,9 +83,9 @@ const struct vmi_backend vmi_backend_kvm = {
     .describe = describe,
     .instructions = instructions,
     .get_state = kvm_get_state,
-    .set_state = kvm_set_state,
+    .set_state = set_state,
     .get_reg = kvm_get_reg,
-    .set_reg = kvm_set_reg,
+    .set_reg = set_reg,
     .inject = kvm_inject,
     .set_exception_exits = set_exception_exits,
     .set_breakpoints = kvm_set_breakpoints,

@@ -1,14 +1,324 @@
-/* x */
-#include "kvm/kvm.h"
+/*
+ * Single instructions that lib/x86 executes: what KVM's emulator cannot do, strings of port
+ * accesses, and trials that find out which instruction made a write.
+ *
+ * The vCPU's state is copied in, one instruction executed, and what has changed is written back.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kvm/emulate.h"
+#include "state/state.h"
+#include "x86/flags.h"
+#include "x86/mem.h"
+#include "x86/sys.h"
+
+#define STATE (VMLIB_STATE_ALL & ~VMLIB_STATE_FPU)
+
+/* --- the copy --- */
+
+static struct kvm_emulator *emulator(struct kvm_cpu *v)
+{
+    struct kvm_emulator *e = v->emulator;
+    if (e != NULL)
+        return e;
+    e = calloc(1, sizeof(*e));
+    struct x86_tlb_entry *banks = calloc(X86_NBANKS * X86_TLB_SIZE, sizeof(banks[0]));
+    if (e == NULL || banks == NULL) {
+        free(e);
+        free(banks);
+        (void)vmi_error(VMLIB_E_NOMEM, "no memory for lib/x86's copy of vCPU %u", v->owner->index);
+        return NULL;
+    }
+    e->v = v;
+    e->cpu.ops = &kvm_emulate_ops;
+    e->cpu.host = e;
+    e->cpu.tlb_banks = banks;
+    e->cpu.tlb_gen = 1;
+    e->cpu.phys_mask = (UINT64_C(1) << v->owner->vm->phys_bits) - 1;
+    e->random = v->owner->vm->seed + v->owner->index;
+    x86_reset(&e->cpu, false);
+    v->emulator = e;
+    return e;
+}
+
+void kvm_emulate_destroy(struct kvm_cpu *v)
+{
+    if (v->emulator != NULL)
+        free(v->emulator->cpu.tlb_banks);
+    free(v->emulator);
+    v->emulator = NULL;
+}
+
+void kvm_emulate_forget(struct kvm_cpu *v)
+{
+    if (v->emulator != NULL)
+        v->emulator->cpu.nanswers = v->emulator->cpu.next_answer = 0;
+}
+
+static struct kvm_emulator *load(struct kvm_cpu *v, uint32_t groups)
+{
+    struct vmlib_state state;
+    state.size = sizeof(state);
+    struct kvm_emulator *e = emulator(v);
+    int rc = e != NULL ? kvm_get_state(v->owner, groups, &state) : VMLIB_E_NOMEM;
+    if (rc != 0) {
+        v->error = rc;
+        return NULL;
+    }
+    e->trial = false;
+    memcpy(e->cpu.feat, v->feat, sizeof(e->cpu.feat));
+    vmi_state_set(&e->cpu, groups, &state);
+    x86_tlb_flush(&e->cpu);
+    return e;
+}
 
 struct x86_cpu *kvm_shadow(struct kvm_cpu *v, uint32_t groups)
 {
-    (void)v;
-    (void)groups;
-    return NULL;
+    struct kvm_emulator *e = load(v, groups);
+    return e != NULL ? &e->cpu : NULL;
+}
+
+/* --- trials --- */
+
+static void put_regs(struct x86_cpu *cpu, const struct kvm_regs *r)
+{
+    const uint64_t regs[16] = {r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
+                               r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15};
+    memcpy(cpu->r, regs, sizeof(regs));
+    cpu->rip = r->rip;
+    x86_set_flags(cpu, (uint32_t)r->rflags);
+    x86_mode_refresh(cpu);
+}
+
+static bool arrived(const struct x86_cpu *cpu, const struct kvm_regs *r)
+{
+    const uint64_t regs[16] = {r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
+                               r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15};
+    return memcmp(cpu->r, regs, sizeof(regs)) == 0;
+}
+
+int kvm_trial_begin(struct kvm_cpu *v)
+{
+    struct kvm_emulator *e = load(v, STATE);
+    if (e == NULL)
+        return v->error;
+    e->base = e->cpu;
+    return 0;
+}
+
+bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
+               uint8_t *first)
+{
+    struct kvm_emulator *e = v->emulator;
+    struct x86_cpu *cpu = &e->cpu;
+    struct vmlib_exit header;
+    uint64_t gen = cpu->tlb_gen;
+    *cpu = e->base;
+    cpu->tlb_gen = gen; /* no translation of a former trial may come back to life */
+    put_regs(cpu, regs);
+    x86_tlb_flush(cpu);
+    vmi_describe(cpu, &header);
+    uint64_t next = regs->rip + header.insn_len;
+    bool string = regs->rip == after->rip && (header.insn[0] & 0xfe) == 0xf2;
+    if (header.insn_len == 0 || (next != after->rip && !string))
+        return false;
+    *first = header.insn[0];
+    e->trial = true;
+    e->matched = e->strange = false;
+    cpu->nanswers = cpu->next_answer = 0;
+    cpu->msr_watch = false;
+    cpu->shadow = 0;
+    /* One element of a string at a time: what follows it is no business of this trial. */
+    uint64_t rcx = cpu->r[X86_RCX];
+    if (string)
+        cpu->r[X86_RCX] = 1;
+    x86_step(cpu);
+    e->trial = false;
+    if (string) {
+        cpu->r[X86_RCX] += rcx - 1;
+        cpu->rip = regs->rip;
+    }
+    return cpu->leave == X86_LEAVE_LOOKUP && e->matched && !e->strange && cpu->rip == after->rip &&
+           arrived(cpu, after);
+}
+
+/* --- one instruction for real --- */
+
+/* The groups in which b differs from a. */
+static uint32_t differences(const struct vmlib_state *a, const struct vmlib_state *b)
+{
+#define DIFF(group, member) (memcmp(&a->member, &b->member, sizeof(a->member)) ? (group) : 0u)
+    return DIFF(VMLIB_STATE_GPR, gpr) | DIFF(VMLIB_STATE_SEGMENTS, segments) |
+           DIFF(VMLIB_STATE_CONTROL, control) | DIFF(VMLIB_STATE_DEBUG, debug) |
+           DIFF(VMLIB_STATE_MSRS, msrs) | DIFF(VMLIB_STATE_EVENTS, events) |
+           (memcmp(a->xsave.image, b->xsave.image, sizeof(a->xsave.image)) ? VMLIB_STATE_XSAVE
+                                                                           : 0u);
+#undef DIFF
+}
+
+/* lib/x86 knows three components of the XSAVE image; what else the vCPU has stays as it is. */
+static int put_vectors(struct kvm_cpu *v, const struct vmlib_state *now)
+{
+    struct vmlib_state all;
+    all.size = sizeof(all);
+    int rc = kvm_get_state(v->owner, VMLIB_STATE_XSAVE, &all);
+    if (rc != 0)
+        return rc;
+    memcpy(all.xsave.image, now->xsave.image, 416);
+    all.xsave.features |= 3;
+    if (now->xsave.features & 4 && all.xsave.bytes >= 832) {
+        memcpy(all.xsave.image + 576, now->xsave.image + 576, 256);
+        all.xsave.features |= 4;
+    }
+    memcpy(all.xsave.image + 512, &all.xsave.features, 8);
+    return kvm_set_state(v->owner, VMLIB_STATE_XSAVE, &all);
+}
+
+static int write_back(struct kvm_cpu *v, const struct vmlib_state *was)
+{
+    struct vmlib_state now;
+    memset(&now, 0, sizeof(now));
+    now.size = sizeof(now);
+    vmi_state_get(&v->emulator->cpu, STATE, &now);
+    uint32_t groups = differences(was, &now);
+    int rc = groups & VMLIB_STATE_XSAVE ? put_vectors(v, &now) : 0;
+    groups &= ~(uint32_t)VMLIB_STATE_XSAVE;
+    return rc == 0 && groups != 0 ? kvm_set_state(v->owner, groups, &now) : rc;
+}
+
+static void step(struct kvm_emulator *e)
+{
+    struct x86_cpu *cpu = &e->cpu;
+    cpu->msr_watch = atomic_load_explicit(&e->v->owner->vm->nhandlers[VMLIB_HANDLER_MSR],
+                                          memory_order_relaxed) != 0;
+    cpu->next_answer = 0;
+    cpu->left = INT64_MAX / 2;
+    cpu->work = 0;
+    cpu->poll = 0;
+    cpu->cur = NULL;
+    cpu->shadow = 0;
+    cpu->eflags &= ~X86_FL_RF;
+    e->dispatched = false;
+    e->v->open = KVM_OPEN_NONE;
+    x86_step(cpu);
+    x86_fp_sync(cpu);
+    cpu->rip_set = cpu->resync = false;
+}
+
+/* Instructions from where nothing can be fetched. False: return from run. */
+static bool code_is_elsewhere(struct kvm_cpu *v)
+{
+    struct vmlib_exit *e = &v->owner->exit;
+    const struct x86_cpu *cpu = &v->emulator->cpu;
+    const struct vmi_slot *s = vmi_memory_slot(v->owner->vm, cpu->tmp);
+    uint64_t base = cpu->mode & X86_MODE_64 ? 0 : cpu->seg[X86_CS].base;
+    e->reason = VMLIB_EXIT_MEMORY_FAULT;
+    e->u.memory_fault = (struct vmlib_exit_memory_fault){.gpa = cpu->tmp,
+                                                         .gva = (base + cpu->rip) & cpu->lin_mask,
+                                                         .access = VMLIB_ACCESS_EXEC,
+                                                         .mapped = s != NULL,
+                                                         .prot = s != NULL ? s->prot : 0};
+    if (kvm_dispatch(v) != VMI_INJECT)
+        return false;
+    struct vmlib_event event = e->inject;
+    v->error = kvm_inject(v->owner, &event);
+    return v->error == 0;
+}
+
+/* How it ended. False: return from run. */
+static bool ended(struct kvm_cpu *v, bool retired)
+{
+    struct kvm_emulator *e = v->emulator;
+    struct x86_cpu *cpu = &e->cpu;
+    struct vmlib_event event;
+    if (retired)
+        cpu->nanswers = cpu->next_answer = 0;
+    switch (cpu->leave) {
+    case X86_LEAVE_EXC:
+        cpu->nanswers = cpu->next_answer = 0;
+        vmi_event_to_api(&cpu->exc, &event);
+        v->error = kvm_inject(v->owner, &event);
+        return v->error == 0;
+    case X86_LEAVE_EXIT:
+        if (!e->dispatched) {
+            v->emulate_next = false;
+            return code_is_elsewhere(v);
+        }
+        v->emulate_next = true; /* completed or repeated: by lib/x86 */
+        if (v->owner->exit.flags & VMLIB_EXIT_F_PENDING)
+            v->open = KVM_OPEN_EMULATE;
+        return false;
+    case X86_LEAVE_HALT:
+        v->halted = true;
+        return true;
+    case X86_LEAVE_SHUTDOWN:
+        v->shutdown = true;
+        return true;
+    default:
+        v->emulate_next = !retired; /* a string instruction goes on */
+        return true;
+    }
 }
 
 bool kvm_emulate(struct kvm_cpu *v)
 {
-    return kvm_internal(v, 0, "cannot emulate");
+    struct vmlib_state was;
+    struct kvm_emulator *e = load(v, STATE);
+    v->emulate_next = false;
+    v->late = true;
+    if (e == NULL)
+        return false;
+    memset(&was, 0, sizeof(was));
+    was.size = sizeof(was);
+    vmi_state_get(&e->cpu, STATE, &was);
+    bool trap = e->cpu.eflags & X86_FL_TF;
+    step(e);
+    bool retired = e->cpu.left != INT64_MAX / 2;
+    if (retired && trap && !e->cpu.no_trap)
+        e->cpu.pending_dr6 |= 1u << 14;
+    uint64_t debug = e->cpu.pending_dr6;
+    e->cpu.pending_dr6 = 0;
+    v->error = write_back(v, &was);
+    if (v->error != 0)
+        return false;
+    bool go = ended(v, retired);
+    if (retired)
+        v->pending_debug |= debug;
+    return go && v->error == 0;
+}
+
+/* --- completion --- */
+
+static void record_answer(struct kvm_emulator *e)
+{
+    const struct vmlib_exit *x = &e->v->owner->exit;
+    struct x86_answer a = {.addr = e->wait_addr, .kind = e->wait_kind, .size = e->wait_size};
+    switch (e->wait_kind) {
+    case KVM_ANSWER_READ:
+        a.value[0] = x->u.mmio.value;
+        break;
+    case KVM_ANSWER_IN:
+        a.value[0] = x->u.pio.value;
+        break;
+    default:
+        a.value[0] = x->u.msr.value;
+        break;
+    }
+    if (e->cpu.nanswers < X86_NANSWERS)
+        e->cpu.answer[e->cpu.nanswers++] = a;
+}
+
+int kvm_emulate_complete(struct kvm_cpu *v, bool fault)
+{
+    v->open = KVM_OPEN_NONE;
+    if (fault) {
+        struct vmlib_event event = v->owner->exit.inject;
+        v->emulate_next = false;
+        kvm_emulate_forget(v);
+        return kvm_inject(v->owner, &event);
+    }
+    record_answer(v->emulator);
+    (void)kvm_emulate(v);
+    return v->error;
 }

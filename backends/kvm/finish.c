@@ -1,19 +1,297 @@
-/* x */
+/*
+ * What happens with an instruction that KVM has left half done: settle it, find the state before
+ * it, take it back, complete it.
+ *
+ * KVM finishes an access in the next KVM_RUN (KVM API 5, note at KVM_EXIT_MMIO). With
+ * immediate_exit set that KVM_RUN finishes and does nothing else. While a read is open, the kernel
+ * shows the state before the instruction. While a write is open, it depends on the path inside the
+ * kernel: sometimes rip has moved on already. The contract wants records to describe the
+ * instruction as it began, so when somebody looks, the write is settled and the state before is
+ * found: it is the one that differs from the settled one, or else one from which lib/x86 makes
+ * exactly this write and arrives at the settled state.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
 #include "kvm/kvm.h"
 
-int kvm_complete(struct vmi_vcpu *vcpu, bool fault)
-{
-    (void)vcpu;
-    (void)fault;
-    return vmi_error(VMLIB_E_UNSUPPORTED, "not yet");
-}
+/* An instruction makes at most some dozen accesses; more than this is no progress. */
+#define MAX_ACCESSES 256
+
 int kvm_settle(struct kvm_cpu *v)
 {
-    (void)v;
-    return vmi_error(VMLIB_E_UNSUPPORTED, "not yet");
+    int rc = v->dirty != 0 ? kvm_flush(v) : 0;
+    if (rc != 0)
+        return rc;
+    v->open = KVM_OPEN_NONE;
+    kvm_forget(v);
+    __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    rc = ioctl(v->fd, KVM_RUN, 0ul);
+    v->page_fresh = true;
+    if (rc == 0) {
+        uint32_t reason = v->run->exit_reason;
+        v->unread = true;
+        if (reason == KVM_EXIT_IO)
+            v->open = v->run->io.direction == KVM_EXIT_IO_OUT ? KVM_OPEN_WRITE : KVM_OPEN_READ;
+        else if (reason == KVM_EXIT_MMIO)
+            v->open = v->run->mmio.is_write ? KVM_OPEN_WRITE : KVM_OPEN_READ;
+        return 0;
+    }
+    if (errno == EINTR || errno == EAGAIN)
+        return 0;
+    v->page_fresh = false;
+    return kvm_failed("KVM_RUN");
 }
+
+/* --- the state before a write --- */
+
+/* One further write of the instruction: keep it for its own record. False: it is a read. */
+static bool queue_write(struct kvm_cpu *v)
+{
+    const struct kvm_run *run = v->run;
+    struct kvm_access a = {.exit = run->exit_reason, .write = true};
+    if (v->open != KVM_OPEN_WRITE || v->queued == KVM_QUEUE)
+        return false;
+    if (a.exit == KVM_EXIT_MMIO) {
+        a.addr = run->mmio.phys_addr;
+        a.width = (uint8_t)(run->mmio.len < 8 ? run->mmio.len : 8);
+        memcpy(&a.value, run->mmio.data, a.width);
+    } else if (run->io.count == 1) {
+        a.addr = run->io.port;
+        a.width = run->io.size < 4 ? run->io.size : 4;
+        memcpy(&a.value, (const uint8_t *)run + run->io.data_offset, a.width);
+    } else {
+        return false;
+    }
+    v->queue[v->queued++] = a;
+    v->unread = false;
+    return true;
+}
+
+static bool is_rex(const struct kvm_cpu *v, uint8_t byte)
+{
+    return v->sregs.cs.l && (byte & 0xf0) == 0x40;
+}
+
+/* How stores move registers other than rip: index registers and the count of string instructions,
+ * the stack pointer. */
+struct move {
+    int8_t rsi, rdi, rcx, rsp; /* in elements */
+};
+static const struct move moves[] = {
+    {0, 0, 0, 0}, {0, 1, 0, 0}, {0, 1, 1, 0}, {1, 1, 0, 0},
+    {1, 1, 1, 0}, {1, 0, 0, 0}, {1, 0, 1, 0}, {0, 0, 0, 1},
+};
+
+static void unmove(struct kvm_regs *r, const struct move *m, unsigned width)
+{
+    uint64_t step = r->rflags & 0x400 ? -(uint64_t)width : width;
+    r->rsi -= m->rsi ? step : 0;
+    r->rdi -= m->rdi ? step : 0;
+    r->rcx += m->rcx ? 1 : 0;
+    r->rsp += m->rsp ? width : 0;
+}
+
+/* The instruction that ends at after->rip and makes this write. Shorter ones are right, unless one
+ * more byte in front is a REX prefix or the REP of a string instruction. */
+static bool search(struct kvm_cpu *v, const struct kvm_regs *after, struct kvm_regs *found)
+{
+    bool any = false;
+    for (unsigned m = 0; m < sizeof(moves) / sizeof(moves[0]) && !any; m++) {
+        for (unsigned len = moves[m].rcx ? 0 : 1; len <= 15; len++) {
+            struct kvm_regs r = *after;
+            unmove(&r, &moves[m], v->access.width);
+            r.rip -= len;
+            uint8_t first;
+            if (!kvm_trial(v, &r, after, &first))
+                continue;
+            if (any && !is_rex(v, first) && !(moves[m].rcx && (first & 0xfe) == 0xf2))
+                continue;
+            *found = r;
+            any = true;
+            if (len == 0)
+                break;
+        }
+    }
+    return any;
+}
+
+int kvm_find_before(struct kvm_cpu *v)
+{
+    struct kvm_regs first, found;
+    v->open = KVM_OPEN_NONE; /* for the nested looks: plain state of the kernel */
+    int rc = kvm_look(v, KVM_PART_REGS);
+    if (rc != 0)
+        return rc;
+    first = v->regs;
+    v->open = KVM_OPEN_WRITE;
+    do {
+        rc = kvm_settle(v);
+    } while (rc == 0 && v->unread && queue_write(v));
+    if (rc == 0)
+        rc = kvm_look(v, KVM_PART_REGS | KVM_PART_SREGS);
+    if (rc != 0)
+        return rc;
+    v->after = v->regs;
+    found = first;
+    if (first.rip == v->regs.rip) {
+        uint8_t byte;
+        rc = kvm_trial_begin(v);
+        if (rc != 0)
+            return rc;
+        if (v->read_regs_valid && kvm_trial(v, &v->read_regs, &v->after, &byte))
+            found = v->read_regs;
+        else
+            (void)search(v, &v->after, &found);
+    }
+    v->regs = v->shown = found;
+    v->before = true;
+    return 0;
+}
+
+void kvm_keep_write(struct kvm_cpu *v)
+{
+    v->before = false;
+    if (v->queued != 0) { /* the next record of the instruction shows the same */
+        v->before = true;
+        return;
+    }
+    bool changed = v->dirty & KVM_PART_REGS;
+    uint64_t *now = (uint64_t *)&v->regs;
+    const uint64_t *shown = (const uint64_t *)&v->shown, *after = (const uint64_t *)&v->after;
+    /* What the handler has set is in force; what the instruction adds comes on top. */
+    for (size_t i = 0; i < sizeof(v->regs) / sizeof(uint64_t); i++) {
+        bool its = changed && now[i] != shown[i];
+        now[i] = its ? now[i] + (after[i] - shown[i]) : after[i];
+    }
+}
+
+/* --- taking it back --- */
+
+/* A read that the kernel insists on finishing: with an address space in which nothing can be
+ * written, so that the instruction's own store ends in a page fault, which is dropped. */
+static int abandon_read(struct kvm_cpu *v)
+{
+    const enum kvm_open open = v->open;
+    int rc = kvm_look(v, KVM_PART_ALL);
+    if (rc != 0)
+        return rc;
+    struct kvm_regs regs = v->regs;
+    struct kvm_sregs sregs = v->sregs;
+    struct kvm_vcpu_events events = v->events;
+    v->dirty = 0;
+    if (v->access.exit == KVM_EXIT_MMIO || v->run->io.count != 1) {
+        v->sregs.cr0 |= 0x80000001u;
+        v->sregs.cr3 = (UINT64_C(1) << v->owner->vm->phys_bits) - 4096;
+        if (!(v->sregs.efer & 0x400)) {
+            v->sregs.efer &= ~UINT64_C(0x100);
+            v->sregs.cr4 &= ~UINT64_C(0x20020);
+        }
+        v->dirty = KVM_PART_SREGS;
+    } else if (v->access.exit == KVM_EXIT_X86_RDMSR || v->access.exit == KVM_EXIT_X86_WRMSR) {
+        v->run->msr.error = 1;
+    }
+    v->open = open;
+    unsigned n = 0;
+    do {
+        v->unread = false;
+        rc = kvm_settle(v);
+    } while (rc == 0 && v->unread && ++n < MAX_ACCESSES);
+    v->unread = false;
+    v->open = KVM_OPEN_NONE;
+    v->regs = regs;
+    v->sregs = sregs;
+    v->events = events;
+    v->valid = v->dirty = KVM_PART_ALL;
+    return rc;
+}
+
 int kvm_undo(struct kvm_cpu *v)
 {
-    (void)v;
-    return vmi_error(VMLIB_E_UNSUPPORTED, "not yet");
+    if (v->open == KVM_OPEN_READ)
+        return abandon_read(v);
+    if (v->open == KVM_OPEN_WRITE) {
+        bool dispatching = v->dispatching;
+        v->dispatching = true;
+        int rc = kvm_look(v, KVM_PART_REGS);
+        v->dispatching = dispatching;
+        if (rc != 0)
+            return rc;
+    }
+    if (v->before) {
+        v->before = false;
+        v->dirty |= KVM_PART_REGS;
+    }
+    if (v->unread && v->open == KVM_OPEN_READ)
+        return abandon_read(v);
+    v->queued = 0;
+    v->unread = false;
+    return 0;
+}
+
+/* --- to the end --- */
+
+/* Every access of the instruction in progress, then its end. */
+void kvm_finish(struct kvm_cpu *v)
+{
+    for (unsigned n = 0; n < MAX_ACCESSES && v->error == 0; n++) {
+        if (v->queued != 0) {
+            (void)kvm_serve_queue(v);
+        } else if (v->unread) {
+            (void)kvm_exit(v);
+        } else if (v->open == KVM_OPEN_WRITE) {
+            int rc = kvm_settle(v);
+            if (rc != 0)
+                v->error = rc;
+        } else {
+            return;
+        }
+    }
+}
+
+void kvm_answer(struct kvm_cpu *v)
+{
+    const struct vmlib_exit *e = &v->owner->exit;
+    struct kvm_run *run = v->run;
+    switch (v->access.exit) {
+    case KVM_EXIT_IO:
+        memcpy((uint8_t *)run + run->io.data_offset, &e->u.pio.value, v->access.width);
+        v->last_read.value = e->u.pio.value;
+        break;
+    case KVM_EXIT_MMIO:
+        memcpy(run->mmio.data, &e->u.mmio.value, v->access.width);
+        v->last_read.value = e->u.mmio.value;
+        break;
+    default:
+        run->msr.data = e->u.msr.value;
+        run->msr.error = 0;
+        break;
+    }
+    v->open = KVM_OPEN_WRITE;
+}
+
+int kvm_complete(struct vmi_vcpu *owner, bool fault)
+{
+    struct kvm_cpu *v = owner->impl;
+    owner->retired = 0;
+    v->error = 0;
+    v->leave = true;
+    if (v->open == KVM_OPEN_EMULATE)
+        return kvm_emulate_complete(v, fault);
+    int rc = kvm_kick_enter(v); /* the settling KVM_RUN must not meet an unblocked signal */
+    if (rc != 0)
+        return rc;
+    if (fault) {
+        struct vmlib_event event = owner->exit.inject;
+        rc = kvm_undo(v);
+        if (rc == 0)
+            rc = kvm_inject(owner, &event);
+    } else {
+        kvm_answer(v);
+        kvm_finish(v);
+        rc = v->error;
+    }
+    kvm_kick_leave(v);
+    return rc;
 }

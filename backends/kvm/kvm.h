@@ -59,6 +59,7 @@ struct kvm_machine {
     struct vmi_vm *owner;
     int dev, fd;
     struct kvm_caps caps;
+    bool host_tsc; /* the guest's clock is the host's */
     struct kvm_slot *slot;
     uint32_t nslots;                 /* entries of slot */
     uint32_t cpuid[KVM_CPUID_WORDS]; /* what KVM_GET_SUPPORTED_CPUID offers; cpuid.c */
@@ -93,6 +94,8 @@ struct kvm_access {
     bool write;
 };
 
+#define KVM_QUEUE 16
+
 struct kvm_emulator; /* emulate.c */
 
 struct kvm_cpu {
@@ -106,20 +109,31 @@ struct kvm_cpu {
     struct kvm_sregs sregs;
     struct kvm_vcpu_events events;
     uint32_t valid, dirty;
+    bool page_fresh; /* the registers in the mapping are those of the kernel */
 
     /* The exit being dealt with. */
     enum kvm_open open;
     struct kvm_access access;
-    bool unread;      /* the mapping holds an exit that has not been looked at */
-    bool before;      /* the cache shows the state before a write that the kernel has finished */
-    bool dispatching; /* inside vmi_exit_dispatch() */
-    bool leave;       /* return from run at the end of this instruction */
-    int error;        /* return this from run */
-    uint32_t touched; /* VMLIB_STATE_ groups that the handler at work has set */
-    struct kvm_regs shown; /* `before`: what a handler found */
-    struct kvm_regs after; /* ... and what the kernel holds */
-    uint64_t at;           /* rip of the instruction of the last record, while at_valid */
-    bool at_valid;
+    struct kvm_access
+        queue[KVM_QUEUE]; /* further writes of the same instruction, already settled */
+    uint32_t queued;
+    bool unread;        /* the mapping holds an exit that has not been looked at */
+    bool dispatching;   /* inside vmi_exit_dispatch() */
+    bool leave;         /* return from run at the end of this instruction */
+    bool late;          /* time to look at the deadline */
+    uint64_t entry_rip; /* of the read being dealt with */
+    int error;          /* return this from run */
+    uint32_t touched;   /* VMLIB_STATE_ groups that the handler at work has set */
+
+    /* A write that is looked at: the kernel has finished the instruction, the cache shows the state
+     * before it (`shown`); `after` is what the kernel holds. */
+    bool before;
+    struct kvm_regs shown, after;
+    /* The last read and the registers at it: a write may be the second half of its instruction. */
+    struct kvm_access last_read;
+    struct kvm_regs read_regs;
+    bool read_regs_valid;
+
     bool emulate_next; /* the next instruction belongs to lib/x86 */
     struct kvm_emulator *emulator;
 
@@ -214,8 +228,19 @@ int kvm_complete(struct vmi_vcpu *vcpu, bool fault);
 enum vmi_verdict kvm_dispatch(struct kvm_cpu *v);
 /* Deal with what KVM_RUN has put into the mapping. False: return from run. */
 bool kvm_exit(struct kvm_cpu *v);
-/* KVM_RUN with immediate_exit: finish what is open. */
+/* Finish the instruction in progress, with all its accesses. */
+void kvm_finish(struct kvm_cpu *v);
+/* Dispatch `queue`. False: return from run. */
+bool kvm_serve_queue(struct kvm_cpu *v);
+/* KVM_RUN with immediate_exit: finish what is open. Sets v->unread when that leads to one more
+ * access of the instruction. */
 int kvm_settle(struct kvm_cpu *v);
+/* A write is settled and looked at: find the state before it. */
+int kvm_find_before(struct kvm_cpu *v);
+/* ... and it stays as it is: back to the state after it, with what a handler has changed. */
+void kvm_keep_write(struct kvm_cpu *v);
+/* The record in vcpu->exit has its answer: put it where the kernel looks for it. */
+void kvm_answer(struct kvm_cpu *v);
 /* The instruction in progress shall have had no effect: its state before is the state. */
 int kvm_undo(struct kvm_cpu *v);
 /* Report INTERNAL with this text; false. */
@@ -232,10 +257,17 @@ void kvm_kick_destroy(struct kvm_cpu *v);
 /* lib/x86's copy of the vCPU, with these VMLIB_STATE_ groups brought up to date; its ops reach
  * memory through vm->slots. NULL: error recorded. For walks and decoding; not written back. */
 struct x86_cpu *kvm_shadow(struct kvm_cpu *v, uint32_t groups);
+/* Trials: does the instruction at regs->rip, executed from regs, make the write in v->access and
+ * end with `after`? Nothing is changed. *first: its first byte. */
+int kvm_trial_begin(struct kvm_cpu *v);
+bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
+               uint8_t *first);
 /* Execute one instruction in lib/x86 and write the state back. False: return from run. */
 bool kvm_emulate(struct kvm_cpu *v);
 int kvm_emulate_complete(struct kvm_cpu *v, bool fault);
 void kvm_emulate_destroy(struct kvm_cpu *v);
+/* Whatever instruction is next, it has made no access yet. */
+void kvm_emulate_forget(struct kvm_cpu *v);
 
 /* --- state.c --- */
 int kvm_get_state(struct vmi_vcpu *vcpu, uint32_t groups, struct vmlib_state *state);

@@ -126,7 +126,7 @@ static void fill(struct vmlib_vm *vm, const struct vmlib_vm_config *c, const str
     vm->pub.phys_bits = c->phys_bits != 0                  ? c->phys_bits
                         : b->phys_bits < DEFAULT_PHYS_BITS ? b->phys_bits
                                                            : DEFAULT_PHYS_BITS;
-    vm->pub.tsc_khz = c->tsc_khz != 0 ? c->tsc_khz : DEFAULT_TSC_KHZ;
+    vm->pub.tsc_khz = c->tsc_khz;
     vm->pub.seed = c->seed != 0                               ? c->seed
                    : c->time_mode == VMLIB_TIME_DETERMINISTIC ? 1
                                                               : vmi_clock_entropy();
@@ -160,6 +160,9 @@ int vmlib_vm_create(const struct vmlib_vm_config *config, vmlib_vm **out)
         destroy_locks(v);
         free(v);
         return rc;
+    }
+    if (v->pub.tsc_khz == 0) { /* the backend has none of its own either */
+        v->pub.tsc_khz = DEFAULT_TSC_KHZ;
     }
     *vm = v;
     return 0;
