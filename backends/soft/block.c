@@ -155,7 +155,7 @@ static struct soft_block *find(const struct soft_cache *c, uintptr_t host, unsig
                                uint64_t lin)
 {
     struct soft_block *b = c->hash[hash_of(host, mode)];
-    while (b && (b->host != host || b->mode != mode || b->dead || b->u[1].imm != lin))
+    while (b && (b->host != host || b->mode != mode || b->u[1].imm != lin))
         b = b->next;
     return b;
 }
@@ -163,6 +163,10 @@ static struct soft_block *find(const struct soft_cache *c, uintptr_t host, unsig
 static void kill_block(struct soft_cache *c, struct soft_block *b)
 {
     bool flat = b->mode & X86_MODE_FLAT;
+    struct soft_block **at = &c->hash[hash_of(b->host, b->mode)];
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next; /* code that is patched again and again would grow a long tail of dead ones */
     b->dead = true;
     c->dead++;
     b->u[0].fn = head_verify_dead;

@@ -129,9 +129,21 @@ static void code_written(struct soft_vm *vm, struct soft_vcpu *self, uintptr_t p
     pthread_rwlock_unlock(&vm->vcpus_lock);
 }
 
-/* After a store inside one page: dirty log, and whoever decoded these bytes. The marks go at once,
- * so that a page reused for data becomes fast again: a vCPU that still holds a block of them has
- * the request to drop it. */
+/* Which marks of a page a store takes away: those it has hit, but the last ones of the page stay
+ * for a while. */
+static uint64_t outdated(struct soft_code *code, uint64_t page, uint64_t marks, uint64_t mask)
+{
+    uint8_t *cooling = &code->cooling[page], n = __atomic_load_n(cooling, __ATOMIC_RELAXED);
+    if (!n && marks & ~mask)
+        return marks & mask;
+    bool keep = n < SOFT_COOLING;
+    __atomic_store_n(cooling, keep ? n + 1 : 0, __ATOMIC_RELAXED);
+    return keep ? 0 : marks;
+}
+
+/* After a store inside one page: dirty log, and whoever decoded these bytes. Marks go when they are
+ * hit, so that a page reused for data becomes fast again: a vCPU that still holds a block of them
+ * has the request to drop it. */
 static void touched_page(struct soft_vm *vm, struct soft_vcpu *self, uint32_t slot, uint64_t gpa,
                          unsigned size)
 {
@@ -143,8 +155,13 @@ static void touched_page(struct soft_vm *vm, struct soft_vcpu *self, uint32_t sl
         if (slots[a.slot].dirty)
             atomic_fetch_or(&slots[a.slot].dirty[a.page / 64], UINT64_C(1) << (a.page % 64));
         uint64_t *code = &vm->code[a.slot].bits[a.page];
-        if (__atomic_load_n(code, __ATOMIC_SEQ_CST) & mask)
-            hit |= __atomic_fetch_and(code, ~mask, __ATOMIC_SEQ_CST) & mask;
+        uint64_t marks = __atomic_load_n(code, __ATOMIC_SEQ_CST), gone;
+        if (X86_LIKELY(!marks))
+            continue;
+        hit |= marks & mask;
+        gone = outdated(&vm->code[a.slot], a.page, marks, mask);
+        if (gone)
+            hit |= __atomic_fetch_and(code, ~gone, __ATOMIC_SEQ_CST) & gone;
     }
     if (hit)
         code_written(vm, self, (uintptr_t)host, hit);
@@ -204,10 +221,12 @@ bool soft_store(struct soft_vcpu *v, uint64_t gpa, uint64_t value, unsigned size
 
 /* --- the map --- */
 
+#define CODE_BYTES (sizeof(uint64_t) + 1) /* per page: marks, cooling */
+
 static void free_code(struct soft_code *code, uint32_t n)
 {
     for (uint32_t i = 0; code && i < n; i++)
-        munmap(code[i].bits, code[i].pages * sizeof(uint64_t));
+        munmap(code[i].bits, code[i].pages * CODE_BYTES);
     free(code);
 }
 
@@ -217,13 +236,13 @@ static struct soft_code *make_code(const struct vmi_slot *slots, uint32_t n)
     struct soft_code *code = calloc(n ? n : 1, sizeof(*code));
     for (uint32_t i = 0; code && i < n; i++) {
         size_t pages = slots[i].bytes >> 12;
-        void *p = mmap(NULL, pages * sizeof(uint64_t), PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        uint64_t *p = mmap(NULL, pages * CODE_BYTES, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED) {
             free_code(code, i);
             return NULL;
         }
-        code[i] = (struct soft_code){p, pages};
+        code[i] = (struct soft_code){p, (uint8_t *)(p + pages), pages};
     }
     return code;
 }
@@ -358,7 +377,10 @@ bool soft_cover_code(struct soft_vcpu *v, uint64_t gpa, unsigned bytes)
     const struct vmi_slot *s = &vm->owner->slots[slot];
     uint8_t *host = s->host + ((gpa - s->gpa) & ~X86_PAGE_MASK);
     uint64_t mask = granules(gpa, bytes), served = v->served;
-    uint64_t old = __atomic_load_n(&vm->code[slot].bits[(gpa - s->gpa) >> 12], __ATOMIC_SEQ_CST);
+    uint64_t page = (gpa - s->gpa) >> 12;
+    uint64_t old = __atomic_load_n(&vm->code[slot].bits[page], __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&vm->code[slot].cooling[page], __ATOMIC_RELAXED))
+        __atomic_store_n(&vm->code[slot].cooling[page], 0, __ATOMIC_RELAXED);
     if ((old & mask) != mask) {
         __atomic_fetch_add(&vm->covering, 1, __ATOMIC_SEQ_CST);
         for (struct alias a = ALIAS_BEGIN; next_alias(vm, (uint32_t)slot, host, &a);)

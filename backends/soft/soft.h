@@ -28,8 +28,14 @@ struct soft_vcpu;
  * (a superset). */
 struct soft_code {
     uint64_t *bits;
+    /* Per page: stores that have met nothing but marks whose code was overwritten; 0 while there is
+     * code. Only a hint. */
+    uint8_t *cooling;
     size_t pages;
 };
+/* So many stores a page without code stays marked. Making it a code page again costs a search for
+ * write tags and a rendezvous: what is patched and executed in turn should not pay it each time. */
+#define SOFT_COOLING 16
 
 struct soft_vm {
     struct vmi_vm *owner;   /* has the slots */

@@ -40,7 +40,7 @@ static const struct {
     {"demand fault cycle", 50000, 1, 600},
     {"CR3 + 16 pages", 20000, 1, 1140},
     {"CR3 + 128 pages", 4000, 1, 5620},
-    {"SMC patch + call", 50000, 1, 0},
+    {"SMC patch + call", 50000, 1, 300},
     {"out, callback", 400000, 1, 30},
     {"in, callback", 400000, 1, 30},
     {"MMIO write, callback", 400000, 1, 40},

@@ -133,6 +133,37 @@ static void test_patch_and_call(void **state)
     assert_int_equal(reg(w, VMLIB_REG_RBX), 1000 * 1001 / 2);
 }
 
+/* Patched and called in turn, with more and more data stored to the same page in between: it goes
+ * back and forth between code and data. */
+static void test_page_of_code_and_data(void **state)
+{
+    static const uint8_t code[] = {
+        0xb9, 40,   0,    0,    0,       /* 1000 mov ecx, 40 */
+        0x31, 0xdb,                      /* 1005 xor ebx, ebx */
+        0x89, 0xca,                      /* 1007 mov edx, ecx */
+        0x89, 0x0d, 0x01, 0x30, 0,    0, /* 1009 mov [0x3001], ecx */
+        0x89, 0x14, 0x95, 0,    0x38, 0, /* 100f mov [0x3800 + edx * 4], edx */
+        0,    0x4a,                      /* 1016 dec edx */
+        0x75, 0xf6,                      /* 1017 jnz 0x100f */
+        0xe8, 0xe2, 0x1f, 0,    0,       /* 1019 call 0x3000 */
+        0x01, 0xc3,                      /* 101e add ebx, eax */
+        0xff, 0x05, 0x01, 0x30, 0,    0, /* 1020 inc dword [0x3001] */
+        0xe8, 0xd5, 0x1f, 0,    0,       /* 1026 call 0x3000 */
+        0x01, 0xc3,                      /* 102b add ebx, eax */
+        0x49,                            /* 102d dec ecx */
+        0x75, 0xd7,                      /* 102e jnz 0x1007 */
+        0xf4,
+    };
+    static const uint8_t function[] = {0xb8, 0, 0, 0, 0, 0xc3}; /* mov eax, imm; ret */
+    struct world *w = *state;
+    assert_int_equal(vmlib_vm_write(w->vm, 0x3000, function, sizeof(function)), 0);
+    load(w, code, sizeof(code));
+    run_to_halt(w);
+    assert_int_equal(reg(w, VMLIB_REG_RBX), 40 * 41 + 40);
+    for (unsigned i = 1; i <= 40; i++)
+        assert_int_equal(w->mem[0x3800 + 4 * i], i);
+}
+
 /* REP STOSB over its own block: the instruction completes, then the new bytes run. */
 static void test_fill_over_itself(void **state)
 {
@@ -259,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_next_instruction, setup, teardown),
         cmocka_unit_test_setup_teardown(test_patch_and_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_page_of_code_and_data, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fill_over_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_host_writes_code, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alias, setup, teardown),
