@@ -1,0 +1,501 @@
+/*
+ * Hand-off: a guest that hops between two VMs ends with the memory, the device accesses and the
+ * number of instructions of one that stays. Arguments: the two backends, by default soft and soft.
+ */
+#include <vmlib/handoff.h>
+
+#include "world.h"
+
+static uint32_t backends[2] = {VMLIB_BACKEND_SOFT, VMLIB_BACKEND_SOFT};
+
+enum when {
+    EVERY,   /* n-th record */
+    RANDOM,  /* record, 1 to n apart */
+    BUDGETS, /* after 1 to n instructions, too */
+    CANCELS  /* at a cancel, too */
+};
+
+struct plan {
+    enum when when;
+    unsigned n;
+    bool shared;   /* memory */
+    bool handlers; /* answer inside run; every fifth answer is STOP */
+    bool repeat;   /* give records up that wait for completion, where it is their first access */
+};
+
+struct trip {
+    struct world side[2];
+    unsigned at;
+    struct plan plan;
+    struct device device;
+    uint64_t instructions, hops, repeats, answers, random;
+    uint64_t last_rip; /* of the last access */
+    bool level, ended;
+};
+
+static uint64_t draw(struct trip *t, uint64_t n)
+{
+    t->random = t->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (t->random >> 33) % n;
+}
+
+static uint64_t memory_hash(struct world *w)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    void *host = NULL;
+
+    OK(vmlib_region_host(w->ram, &host));
+    for (uint32_t i = 0; i < MEMORY; i += 8) {
+        uint64_t v;
+
+        memcpy(&v, (uint8_t *)host + i, 8);
+        hash = (hash ^ v) * UINT64_C(0x100000001b3);
+        hash ^= hash >> 31;
+    }
+    return hash;
+}
+
+static int in_run(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
+{
+    struct trip *t = opaque;
+
+    assert_ptr_equal(vcpu, t->side[t->at].vcpu);
+    device_answer(&t->device, exit);
+    return ++t->answers % 5 == 0 ? VMLIB_STOP : VMLIB_HANDLED;
+}
+
+static void add_handlers(struct trip *t, struct world *w)
+{
+    struct vmlib_handler_config config = VMLIB_HANDLER_CONFIG_INIT;
+
+    config.fn = in_run;
+    config.opaque = t;
+    config.kind = VMLIB_HANDLER_PIO;
+    config.last = UINT16_MAX;
+    OK(vmlib_handler_add(w->vm, &config, NULL));
+    config.kind = VMLIB_HANDLER_MMIO;
+    config.last = UINT32_MAX;
+    OK(vmlib_handler_add(w->vm, &config, NULL));
+}
+
+static void interrupt(struct trip *t, const struct vmlib_exit *e)
+{
+    vmlib_vcpu *vcpu = t->side[t->at].vcpu;
+    struct vmlib_event event = {.type = VMLIB_EVENT_INTERRUPT, .vector = 0x20};
+
+    if (e->reason == VMLIB_EXIT_INTERRUPT_WINDOW) {
+        OK(vmlib_vcpu_set_intr(vcpu, 0));
+        OK(vmlib_vcpu_inject(vcpu, &event));
+        t->level = false;
+    } else if (t->device.ended) {
+        t->ended = true;
+    } else {
+        OK(vmlib_vcpu_set_intr(vcpu, 1));
+        t->level = true;
+    }
+}
+
+static void complete(struct trip *t, struct vmlib_exit *e)
+{
+    vmlib_vcpu *vcpu = t->side[t->at].vcpu;
+
+    device_answer(&t->device, e);
+    if (!(e->flags & VMLIB_EXIT_F_PENDING))
+        return;
+    if (e->reason == VMLIB_EXIT_PIO)
+        OK(vmlib_vcpu_complete(vcpu, &e->u.pio.value, e->u.pio.width));
+    else
+        OK(vmlib_vcpu_complete(vcpu, &e->u.mmio.value, e->u.mmio.width));
+}
+
+static void deal_with(struct trip *t, struct vmlib_exit *e)
+{
+    switch (e->reason) {
+    case VMLIB_EXIT_PIO:
+    case VMLIB_EXIT_MMIO:
+        t->last_rip = e->rip;
+        complete(t, e);
+        break;
+    case VMLIB_EXIT_HLT:
+    case VMLIB_EXIT_INTERRUPT_WINDOW:
+        interrupt(t, e);
+        break;
+    case VMLIB_EXIT_BUDGET:
+    case VMLIB_EXIT_CANCELLED:
+    case VMLIB_EXIT_STOPPED:
+        break;
+    default:
+        fail_msg("exit %s at %#llx", vmlib_exit_name(e->reason), (unsigned long long)e->rip);
+    }
+}
+
+/* Move the guest; its last records come first. */
+static void hop(struct trip *t, uint32_t flags)
+{
+    struct world *from = &t->side[t->at], *to = &t->side[!t->at];
+    struct vmlib_exit e = VMLIB_EXIT_INIT;
+
+    for (;;) {
+        OK(vmlib_handoff_vcpu(from->vcpu, to->vcpu, flags, &e));
+        t->instructions += e.instructions;
+        if (e.reason == VMLIB_EXIT_NONE || e.reason == VMLIB_EXIT_STOPPED)
+            break;
+        deal_with(t, &e);
+    }
+    OK(vmlib_handoff_memory(from->ram, to->ram));
+    t->at = !t->at;
+    t->hops++;
+}
+
+static void run_one(struct trip *t, struct vmlib_exit *e)
+{
+    struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
+
+    args.deadline_ns = UINT64_C(20000000000);
+    if (t->plan.when == BUDGETS)
+        args.budget = 1 + draw(t, t->plan.n);
+    if (t->plan.when == CANCELS && draw(t, 3) == 0)
+        OK(vmlib_vcpu_cancel(t->side[t->at].vcpu));
+    OK(vmlib_vcpu_run(t->side[t->at].vcpu, &args, e));
+    t->instructions += e->instructions;
+}
+
+/* A record that waits is given up and has to come again, the same one. */
+static void repeat(struct trip *t, struct vmlib_exit *e)
+{
+    struct vmlib_exit again = VMLIB_EXIT_INIT;
+
+    hop(t, VMLIB_HANDOFF_REPEAT);
+    do {
+        run_one(t, &again);
+    } while (again.reason == VMLIB_EXIT_CANCELLED);
+    assert_int_equal(again.reason, e->reason);
+    assert_int_equal(again.flags, e->flags);
+    assert_int_equal(again.rip, e->rip);
+    assert_int_equal(again.instructions, 0);
+    assert_int_equal(again.insn_len, e->insn_len);
+    assert_memory_equal(again.insn, e->insn, 16);
+    if (e->reason == VMLIB_EXIT_PIO)
+        assert_memory_equal(&again.u.pio, &e->u.pio, sizeof(e->u.pio));
+    else
+        assert_memory_equal(&again.u.mmio, &e->u.mmio, sizeof(e->u.mmio));
+    t->repeats++;
+    *e = again;
+}
+
+static void travel(struct trip *t)
+{
+    uint64_t left = t->plan.n;
+
+    while (!t->ended) {
+        struct vmlib_exit e = VMLIB_EXIT_INIT;
+        bool now;
+
+        run_one(t, &e);
+        now = t->plan.n && --left == 0;
+        if (now && t->plan.repeat && e.flags & VMLIB_EXIT_F_PENDING && e.rip != t->last_rip)
+            repeat(t, &e);
+        deal_with(t, &e);
+        if (now)
+            hop(t, 0);
+        if (now)
+            left = t->plan.when == EVERY ? t->plan.n : 1 + draw(t, t->plan.n);
+    }
+}
+
+static void start(struct trip *t, struct plan plan, uint32_t rounds)
+{
+    void *host = NULL;
+
+    memset(t, 0, sizeof(*t));
+    t->plan = plan;
+    t->random = plan.n + 1;
+    world_open(&t->side[0], &plain, backends[0], NULL);
+    if (plan.shared)
+        OK(vmlib_region_host(t->side[0].ram, &host));
+    world_open(&t->side[1], &plain, backends[1], host);
+    if (plan.handlers)
+        for (unsigned i = 0; i < 2; i++)
+            add_handlers(t, &t->side[i]);
+    world_program(&t->side[0], rounds);
+}
+
+static void finish(struct trip *t)
+{
+    world_close(&t->side[1]); /* may use the memory of the other */
+    world_close(&t->side[0]);
+}
+
+static void compare(struct plan plan, uint32_t rounds)
+{
+    struct plan stay = {EVERY, 0, false, plan.handlers, false};
+    struct trip a, b;
+
+    start(&a, stay, rounds);
+    travel(&a);
+    start(&b, plan, rounds);
+    travel(&b);
+    assert_int_equal(a.hops, 0);
+    assert_true(b.hops > rounds / 2);
+    assert_true(!plan.repeat || b.repeats > 10);
+    assert_int_equal(b.device.records, a.device.records);
+    assert_true(b.device.hash == a.device.hash);
+    assert_true(memory_hash(&b.side[b.at]) == memory_hash(&a.side[0]));
+    assert_int_equal(b.instructions, a.instructions);
+    finish(&a);
+    finish(&b);
+}
+
+static void every(void **state)
+{
+    static const unsigned n[] = {1, 2, 3, 5, 11, 31};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(n) / sizeof(n[0]); i++) {
+        compare((struct plan){EVERY, n[i], true, false, false}, 40);
+        compare((struct plan){EVERY, n[i], false, false, false}, 40);
+    }
+}
+
+static void at_random(void **state)
+{
+    (void)state;
+    for (unsigned n = 2; n < 12; n++)
+        compare((struct plan){RANDOM, n, n & 1, false, n & 2}, 40);
+}
+
+static void at_reads(void **state)
+{
+    (void)state;
+    compare((struct plan){EVERY, 1, true, false, true}, 40);
+    compare((struct plan){EVERY, 2, false, false, true}, 40);
+}
+
+static void at_budgets(void **state)
+{
+    (void)state;
+    compare((struct plan){BUDGETS, 1, true, false, false}, 4);
+    compare((struct plan){BUDGETS, 20, true, false, true}, 24);
+    compare((struct plan){BUDGETS, 50, false, true, false}, 24);
+}
+
+static void at_cancels(void **state)
+{
+    (void)state;
+    compare((struct plan){CANCELS, 3, true, false, true}, 40);
+    compare((struct plan){CANCELS, 2, true, true, false}, 40);
+}
+
+static void with_handlers(void **state)
+{
+    (void)state;
+    compare((struct plan){EVERY, 1, true, true, false}, 40);
+    compare((struct plan){RANDOM, 4, false, true, false}, 40);
+}
+
+/* --- single states --- */
+
+static struct vmlib_state read_state(vmlib_vcpu *vcpu)
+{
+    struct vmlib_state s;
+
+    memset(&s, 0, sizeof(s));
+    s.size = sizeof(s);
+    OK(vmlib_vcpu_get_state(vcpu, VMLIB_STATE_ALL, &s));
+    return s;
+}
+
+static void same_state(const struct vmlib_state *a, const struct vmlib_state *b)
+{
+    struct vmlib_msrs ma = a->msrs, mb = b->msrs;
+
+    assert_memory_equal(&a->gpr, &b->gpr, sizeof(a->gpr));
+    assert_memory_equal(&a->segments, &b->segments, sizeof(a->segments));
+    assert_memory_equal(&a->control, &b->control, sizeof(a->control));
+    assert_memory_equal(&a->debug, &b->debug, sizeof(a->debug));
+    ma.tsc = mb.tsc = ma.tsc_adjust = mb.tsc_adjust = 0;
+    assert_memory_equal(&ma, &mb, sizeof(ma));
+    assert_memory_equal(&a->events, &b->events, sizeof(a->events));
+    assert_memory_equal(a->xsave.image, b->xsave.image, sizeof(a->xsave.image));
+    assert_int_equal(a->xsave.features, b->xsave.features);
+}
+
+static struct vmlib_state fancy_state(vmlib_vcpu *vcpu)
+{
+    struct vmlib_state s = read_state(vcpu);
+    uint64_t *gpr = &s.gpr.rax;
+
+    for (unsigned i = 0; i < 16; i++)
+        gpr[i] = UINT64_C(0x0101010101010101) * (i + 1);
+    s.control.cr4 |= 0x600;
+    s.msrs.star = UINT64_C(0x0010000800000000);
+    s.msrs.lstar = 0x12345;
+    s.msrs.sysenter_eip = 0x777;
+    s.msrs.kernel_gs_base = 0x1000;
+    s.msrs.pat = UINT64_C(0x0007040600070406);
+    s.debug.dr[0] = 0x4000;
+    s.xsave.features |= 7;
+    s.xsave.image[0] = 0x7f;
+    s.xsave.image[1] = 0x02;
+    for (unsigned i = 160; i < 416; i++)
+        s.xsave.image[i] = (uint8_t)i;
+    for (unsigned i = 576; i < 832; i++)
+        s.xsave.image[i] = (uint8_t)(3 * i);
+    return s;
+}
+
+static void events(void **state)
+{
+    static const uint32_t flags[] = {
+        0,
+        VMLIB_EVENTS_SHADOW_STI,
+        VMLIB_EVENTS_SHADOW_MOVSS,
+        VMLIB_EVENTS_NMI_BLOCKED,
+        VMLIB_EVENTS_NMI_PENDING,
+        VMLIB_EVENTS_NMI_PENDING | VMLIB_EVENTS_NMI_BLOCKED,
+        VMLIB_EVENTS_HALTED,
+        VMLIB_EVENTS_WAIT_SIPI,
+        VMLIB_EVENTS_WAIT_SIPI | VMLIB_EVENTS_SIPI_PENDING,
+        VMLIB_EVENTS_SHUTDOWN,
+        VMLIB_EVENTS_INIT_PENDING,
+        VMLIB_EVENTS_INTR,
+        VMLIB_EVENTS_INTR | VMLIB_EVENTS_HALTED,
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        struct vmlib_exit e = VMLIB_EXIT_INIT;
+        struct vmlib_state before, after, left;
+        struct trip t;
+
+        start(&t, (struct plan){EVERY, 0, true, false, false}, 1);
+        before = fancy_state(t.side[0].vcpu);
+        before.events.flags = flags[i];
+        before.events.sipi_vector = flags[i] & VMLIB_EVENTS_SIPI_PENDING ? 0x9f : 0;
+        if (flags[i] == 0 || flags[i] == VMLIB_EVENTS_HALTED) {
+            before.events.injected.type = VMLIB_EVENT_EXCEPTION;
+            before.events.injected.vector = 13;
+            before.events.injected.flags = VMLIB_EVENT_HAS_ERROR;
+            before.events.injected.error_code = 0x18;
+        }
+        OK(vmlib_vcpu_set_state(t.side[0].vcpu, VMLIB_STATE_ALL, &before));
+        before = read_state(t.side[0].vcpu);
+        OK(vmlib_handoff_vcpu(t.side[0].vcpu, t.side[1].vcpu, 0, &e));
+        assert_int_equal(e.reason, VMLIB_EXIT_NONE);
+        after = read_state(t.side[1].vcpu);
+        same_state(&before, &after);
+        left = read_state(t.side[0].vcpu);
+        assert_int_equal(left.events.flags, VMLIB_EVENTS_HALTED);
+        assert_int_equal(left.events.injected.type, VMLIB_EVENT_NONE);
+        OK(vmlib_handoff_vcpu(t.side[1].vcpu, t.side[0].vcpu, 0, &e));
+        after = read_state(t.side[0].vcpu);
+        same_state(&before, &after);
+        finish(&t);
+    }
+}
+
+/* A requested interrupt window goes along. */
+static void window(void **state)
+{
+    struct vmlib_exit e = VMLIB_EXIT_INIT;
+    struct trip t;
+
+    (void)state;
+    start(&t, (struct plan){EVERY, 0, true, false, false}, 8);
+    OK(vmlib_vcpu_request_interrupt_window(t.side[0].vcpu, 1));
+    OK(vmlib_handoff_vcpu(t.side[0].vcpu, t.side[1].vcpu, 0, &e));
+    assert_int_equal(e.reason, VMLIB_EXIT_NONE);
+    t.at = 1;
+    for (bool seen = false; !t.ended;) {
+        run_one(&t, &e);
+        if (e.reason == VMLIB_EXIT_INTERRUPT_WINDOW && e.u.interrupt.requested) {
+            assert_false(seen);
+            seen = true;
+            continue;
+        }
+        deal_with(&t, &e);
+        assert_true(seen || !t.ended);
+    }
+    finish(&t);
+}
+
+static void refused(void **state)
+{
+    struct vmlib_exit e = VMLIB_EXIT_INIT, wrong = VMLIB_EXIT_INIT;
+    struct trip t;
+
+    (void)state;
+    start(&t, (struct plan){EVERY, 0, false, false, false}, 1);
+    wrong.size = 8;
+    assert_int_equal(vmlib_handoff_vcpu(NULL, t.side[1].vcpu, 0, &e), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_vcpu(t.side[0].vcpu, NULL, 0, &e), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_vcpu(t.side[0].vcpu, t.side[1].vcpu, 0, NULL), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_vcpu(t.side[0].vcpu, t.side[1].vcpu, 2, &e), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_vcpu(t.side[0].vcpu, t.side[1].vcpu, 0, &wrong), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_vcpu(t.side[0].vcpu, t.side[0].vcpu, 0, &e), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_memory(t.side[0].ram, NULL), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_share(t.side[0].ram, t.side[1].vm, 7, 0, NULL), VMLIB_E_INVAL);
+    do {
+        OK(vmlib_vcpu_run(t.side[0].vcpu, NULL, &e));
+    } while (!(e.flags & VMLIB_EXIT_F_PENDING));
+    /* Completed first, or given up; neither changes what the source does otherwise. */
+    assert_int_equal(vmlib_handoff_vcpu(t.side[0].vcpu, t.side[1].vcpu, 0, &wrong), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_vcpu(t.side[0].vcpu, t.side[1].vcpu, 0, &e), VMLIB_E_STATE);
+    assert_int_equal(vmlib_handoff_vcpu(t.side[1].vcpu, t.side[0].vcpu, 0, &e), VMLIB_E_STATE);
+    deal_with(&t, &e);
+    travel(&t);
+    finish(&t);
+}
+
+/* A shared region, by the call that makes one. */
+static void share(void **state)
+{
+    struct world a, b;
+    vmlib_region *shared = NULL;
+    uint32_t value = 0;
+
+    (void)state;
+    world_open(&a, &plain, backends[0], NULL);
+    world_program(&a, 77);
+    world_open(&b, &plain, backends[1], NULL);
+    assert_int_equal(vmlib_handoff_share(a.ram, b.vm, 7, 0, &shared), VMLIB_E_EXISTS);
+    OK(vmlib_region_remove(b.ram));
+    OK(vmlib_handoff_share(a.ram, b.vm, VMLIB_PROT_RWX, VMLIB_REGION_DIRTY_LOG, &shared));
+    OK(vmlib_vm_read(b.vm, DATA, &value, sizeof(value)));
+    assert_int_equal(value, 77);
+    vmlib_region_unref(shared);
+    world_close(&b);
+    world_close(&a);
+}
+
+static bool usable(int argc, char **argv)
+{
+    for (int i = 1; i < argc && i < 3; i++) {
+        struct vmlib_backend_info info = VMLIB_BACKEND_INFO_INIT;
+
+        if (vmlib_backend_by_name(argv[i], &backends[i - 1]) != 0) {
+            printf("SKIP: backend %s is not part of this build\n", argv[i]);
+            return false;
+        }
+        OK(vmlib_backend_query(backends[i - 1], &info));
+        if (!info.available) {
+            printf("SKIP: backend %s: %s\n", argv[i], info.reason);
+            return false;
+        }
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every),      cmocka_unit_test(at_random),  cmocka_unit_test(at_reads),
+        cmocka_unit_test(at_budgets), cmocka_unit_test(at_cancels), cmocka_unit_test(with_handlers),
+        cmocka_unit_test(events),     cmocka_unit_test(window),     cmocka_unit_test(refused),
+        cmocka_unit_test(share),
+    };
+
+    if (!usable(argc, argv))
+        return 77;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
