@@ -37,7 +37,9 @@
 #define VMLIB_FEATURE_PROT_EXEC       16u /**< regions without #VMLIB_PROT_X */
 #define VMLIB_FEATURE_NMI             17u /**< vmlib_vcpu_nmi() */
 #define VMLIB_FEATURE_SMM             18u /**< system management mode */
-#define VMLIB_FEATURE_COUNT           19u
+#define VMLIB_FEATURE_HYPERCALL_HANDLERS \
+    19u /**< VMCALL and VMMCALL are returned from run, or go to handlers */
+#define VMLIB_FEATURE_COUNT 20u
 
 /* How a backend provides a feature. */
 #define VMLIB_SUPPORT_REFUSED     0u /**< not at all: using it is an error */

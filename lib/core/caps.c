@@ -80,6 +80,7 @@ const char *vmlib_feature_name(uint32_t feature)
         [VMLIB_FEATURE_PROT_EXEC] = "prot-exec",
         [VMLIB_FEATURE_NMI] = "nmi",
         [VMLIB_FEATURE_SMM] = "smm",
+        [VMLIB_FEATURE_HYPERCALL_HANDLERS] = "hypercall-handlers",
     };
     return feature < VMLIB_FEATURE_COUNT ? names[feature] : NULL;
 }

@@ -245,6 +245,7 @@ static int check_feature(const struct vmlib_vm *vm, uint32_t kind)
     static const uint8_t needs[VMLIB_HANDLER_KINDS] = {
         [VMLIB_HANDLER_MSR] = VMLIB_FEATURE_MSR_HANDLERS,
         [VMLIB_HANDLER_CPUID] = VMLIB_FEATURE_CPUID_HANDLERS,
+        [VMLIB_HANDLER_HYPERCALL] = VMLIB_FEATURE_HYPERCALL_HANDLERS,
         [VMLIB_HANDLER_EXCEPTION] = VMLIB_FEATURE_EXCEPTION_EXITS,
     };
     if (needs[kind] != 0 && vm->pub.backend->feature(needs[kind]) == VMLIB_SUPPORT_REFUSED) {
