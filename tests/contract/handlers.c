@@ -46,7 +46,8 @@ static void s5_1_state_before(void **state)
     LOAD(w, g_io);
     world_handler(w, VMLIB_HANDLER_PIO, 0x10, 0x10, handler, &in);
     world_handler(w, VMLIB_HANDLER_PIO, 0x20, 0x20, handler, &out);
-    assert_int_equal(world_run(w, VMLIB_EXIT_HLT).instructions, 5);
+    struct vmlib_exit e = world_run(w, VMLIB_EXIT_HLT);
+    world_counted(&e, 5);
     assert_int_equal(in.rip, CODE + 3);
     assert_int_equal(in.rax, 0x1111);
     assert_int_equal(out.rip, CODE + 5);
@@ -76,7 +77,7 @@ static void s5_5_stop(void **state)
     world_handler(w, VMLIB_HANDLER_PIO, 0x10, 0x20, handler, &s);
     struct vmlib_exit e = world_run(w, VMLIB_EXIT_STOPPED);
     assert_int_equal(e.rip, CODE + 5);
-    assert_int_equal(e.instructions, 2);
+    world_counted(&e, 2);
     assert_int_equal(world_reg(w, VMLIB_REG_RAX), 0x1122);
     e = world_run(w, VMLIB_EXIT_STOPPED); /* OUT */
     assert_int_equal(e.rip, CODE + 7);
@@ -138,6 +139,8 @@ GUEST(g_own, "movl $0x174, %ecx; rdmsr; movl %eax, %esi; movl $0x55, %eax; wrmsr
 static void s5_8_own_msrs_and_cpuid(void **state)
 {
     struct world *w = *state;
+    world_need(VMLIB_FEATURE_MSR_HANDLERS);
+    world_need(VMLIB_FEATURE_CPUID_HANDLERS);
     struct seen msr = {.answer = VMLIB_HANDLED, .value = 0x1234},
                 leaf = {.answer = VMLIB_HANDLED, .value = 0x77};
     struct vmlib_state s;
@@ -156,6 +159,7 @@ static void s5_8_own_msrs_and_cpuid(void **state)
 static void s5_8_pass_goes_to_the_backend(void **state)
 {
     struct world *w = *state;
+    world_need(VMLIB_FEATURE_MSR_HANDLERS);
     struct seen msr = {.answer = VMLIB_PASS};
     struct vmlib_state s;
     LOAD(w, g_own);
@@ -172,6 +176,7 @@ GUEST(g_ud, "ud2; outb %al, $0x11; hlt");
 static void exception_handler(void **state)
 {
     struct world *w = *state;
+    world_need(VMLIB_FEATURE_EXCEPTION_EXITS);
     struct seen s = {.answer = VMLIB_HANDLED, .set_rip = CODE + 2};
     LOAD(w, g_ud);
     world_vector_to_port(w, 6, 0x66);
@@ -199,6 +204,7 @@ static int hypercall(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
 static void hypercall_handler(void **state)
 {
     struct world *w = *state;
+    world_need(VMLIB_FEATURE_HYPERCALL_HANDLERS);
     LOAD(w, g_vmcall);
     world_handler(w, VMLIB_HANDLER_HYPERCALL, 7, 7, hypercall, NULL);
     world_run(w, VMLIB_EXIT_HLT);

@@ -234,6 +234,7 @@ static void translations(void **state)
 static void s4_2_page_fault(void **state)
 {
     struct world *w = *state;
+    world_need(VMLIB_FEATURE_EXCEPTION_EXITS);
     static const uint8_t code[] = {0xa2, 0, 0x60, 0x06, 0,
                                    0,    0, 0,    0,    0xf4}; /* movabs %al, 0x66000; hlt */
     enter_long_mode(w, code, sizeof(code));
@@ -255,6 +256,7 @@ static void s4_2_page_fault(void **state)
 static void s2_8_page_table_in_a_hole(void **state)
 {
     struct world *w = *state;
+    world_need(VMLIB_FEATURE_EXCEPTION_EXITS);
     static const uint8_t code[] = {0xa0, 0, 0, 0x20, 0,
                                    0,    0, 0, 0,    0xf4}; /* movabs 0x200000, %al; hlt */
     enter_long_mode(w, code, sizeof(code));

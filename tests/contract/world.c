@@ -132,21 +132,49 @@ void world_handler(struct world *w, uint32_t kind, uint64_t first, uint64_t last
     OK(vmlib_handler_add(w->vm, &config, NULL));
 }
 
+uint32_t world_support(uint32_t feature)
+{
+    uint32_t support = VMLIB_SUPPORT_REFUSED;
+    OK(vmlib_backend_feature(backend_under_test, feature, &support));
+    return support;
+}
+
+static unsigned skipped;
+
+void world_need(uint32_t feature)
+{
+    if (world_support(feature) == VMLIB_SUPPORT_REFUSED) {
+        print_message("SKIP: this backend refuses %s\n", vmlib_feature_name(feature));
+        skipped++;
+        skip();
+    }
+}
+
+void world_counted(const struct vmlib_exit *e, uint64_t instructions)
+{
+    if (world_support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED) {
+        assert_int_equal(e->instructions, instructions);
+        assert_int_equal(e->flags & VMLIB_EXIT_F_INEXACT, 0);
+    } else {
+        assert_int_equal(e->flags & VMLIB_EXIT_F_INEXACT, VMLIB_EXIT_F_INEXACT);
+    }
+}
+
 int world_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
 {
     struct vmlib_backend_info info = VMLIB_BACKEND_INFO_INIT;
-    uint32_t support = VMLIB_SUPPORT_REFUSED;
     const char *name = argc > 1 ? argv[1] : "soft";
     if (vmlib_backend_by_name(name, &backend_under_test) != 0) {
         printf("SKIP: backend %s is not part of this build\n", name);
         return 77;
     }
     OK(vmlib_backend_query(backend_under_test, &info));
-    OK(vmlib_backend_feature(backend_under_test, VMLIB_FEATURE_GUEST_CODE, &support));
-    if (!info.available || support == VMLIB_SUPPORT_REFUSED) {
+    if (!info.available || world_support(VMLIB_FEATURE_GUEST_CODE) == VMLIB_SUPPORT_REFUSED) {
         printf("SKIP: backend %s: %s\n", name,
                info.available ? "executes no guest code" : info.reason);
         return 77;
     }
-    return _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+    int rc = _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+    printf("backend %s: %zu cases, %u skipped for refused features\n", name, count, skipped);
+    return rc;
 }

@@ -58,6 +58,13 @@ void world_vector(struct world *w, unsigned vector, uint16_t offset);
 /* The IVT entry of `vector` leads to `out %al, $port; hlt`. */
 void world_vector_to_port(struct world *w, unsigned vector, uint8_t port);
 
+/* VMLIB_SUPPORT_ constant of the backend under test. */
+uint32_t world_support(uint32_t feature);
+/* Skips the case when the backend refuses the feature; world_main() tells how many were skipped. */
+void world_need(uint32_t feature);
+/* The number of instructions in a record, where the backend counts them. */
+void world_counted(const struct vmlib_exit *e, uint64_t instructions);
+
 struct vmlib_exit world_run(struct world *w, uint32_t reason);
 struct vmlib_exit world_run_with(struct world *w, uint32_t flags, uint64_t deadline_ns,
                                  uint64_t budget);
