@@ -209,7 +209,6 @@ int kvm_set_state(struct vmi_vcpu *vcpu, uint32_t groups, const struct vmlib_sta
         v->dirty |= KVM_PART_REGS;
         v->run->ready_for_interrupt_injection = 0; /* RFLAGS.IF */
     }
-    v->touched |= groups;
     return r;
 }
 
@@ -252,7 +251,6 @@ int kvm_set_reg(struct vmi_vcpu *vcpu, uint32_t reg, uint64_t value)
         v->regs.rip = value;
     else
         *gpr(&v->regs, reg) = value;
-    v->touched |= VMLIB_STATE_GPR;
     v->dirty |= KVM_PART_REGS;
     return 0;
 }
