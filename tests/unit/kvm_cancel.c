@@ -279,9 +279,13 @@ static void nothing_stays_pending(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(each_cancel_is_answered),    cmocka_unit_test(storm_of_threads),
-    cmocka_unit_test(storm_of_signals),           cmocka_unit_test(foreign_signals_do_no_harm),
-    cmocka_unit_test(deadlines_are_not_early),    cmocka_unit_test(threads_take_turns),
-    cmocka_unit_test(kicks_at_the_end_of_a_thread), cmocka_unit_test(nothing_stays_pending),
+    cmocka_unit_test(each_cancel_is_answered),
+    cmocka_unit_test(storm_of_threads),
+    cmocka_unit_test(storm_of_signals),
+    cmocka_unit_test(foreign_signals_do_no_harm),
+    cmocka_unit_test(deadlines_are_not_early),
+    cmocka_unit_test(threads_take_turns),
+    cmocka_unit_test(kicks_at_the_end_of_a_thread),
+    cmocka_unit_test(nothing_stays_pending),
 };
 MAIN(tests)

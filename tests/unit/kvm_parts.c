@@ -92,8 +92,8 @@ static void granularity_follows_the_limit(void **state)
     (void)state;
     static const struct {
         uint32_t limit, attributes, g;
-    } cases[] = {{0xffffffff, 0x93, 1}, {0x12345, 0x8093, 0}, {0xffff, 0x93, 0},
-                 {0xffff, 0x8093, 0 + 1}, {0xfffff, 0x93, 0}, {0x100fff, 0x93, 1}};
+    } cases[] = {{0xffffffff, 0x93, 1},   {0x12345, 0x8093, 0}, {0xffff, 0x93, 0},
+                 {0xffff, 0x8093, 0 + 1}, {0xfffff, 0x93, 0},   {0x100fff, 0x93, 1}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct vmlib_segments in;
         struct kvm_sregs k;
@@ -152,9 +152,9 @@ static void each_failure_has_its_reason(void **state)
     static const struct {
         int error;
         const char *word;
-    } cases[] = {{ENOENT, "absent"},     {ENODEV, "absent"}, {ENXIO, "absent"},
+    } cases[] = {{ENOENT, "absent"},     {ENODEV, "absent"},    {ENXIO, "absent"},
                  {EACCES, "permission"}, {EPERM, "permission"}, {EBUSY, "busy"},
-                 {EMFILE, "busy"},       {ENFILE, "busy"},   {EIO, "/dev/kvm"}};
+                 {EMFILE, "busy"},       {ENFILE, "busy"},      {EIO, "/dev/kvm"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char reason[224] = "";
         kvm_probe_reason(cases[i].error, reason, sizeof(reason));

@@ -32,12 +32,12 @@ static void get(vmlib_vcpu *vcpu, uint32_t groups, struct vmlib_state *s)
     OK(vmlib_vcpu_get_state(vcpu, groups, s));
 }
 
-#define SAME(group, a, b)                                                                    \
-    do {                                                                                     \
-        const uint8_t *a_ = (const uint8_t *)&(a).group, *b_ = (const uint8_t *)&(b).group;  \
-        for (size_t i_ = 0; i_ < sizeof((a).group); i_++)                                    \
-            if (a_[i_] != b_[i_])                                                            \
-                fail_msg(#group " differs at byte %zu: %#x and %#x", i_, a_[i_], b_[i_]);    \
+#define SAME(group, a, b)                                                                   \
+    do {                                                                                    \
+        const uint8_t *a_ = (const uint8_t *)&(a).group, *b_ = (const uint8_t *)&(b).group; \
+        for (size_t i_ = 0; i_ < sizeof((a).group); i_++)                                   \
+            if (a_[i_] != b_[i_])                                                           \
+                fail_msg(#group " differs at byte %zu: %#x and %#x", i_, a_[i_], b_[i_]);   \
     } while (0)
 
 /* A new vCPU is the same CPU on both. */
@@ -96,10 +96,8 @@ static void random_mode(struct vmlib_state *s)
         s->segments.fs.base = canonical();
         s->segments.gs.base = canonical();
     }
-    s->segments.tr = (struct vmlib_segment){.base = (uint32_t)random64(),
-                                            .limit = 0x67,
-                                            .attributes = 0x8b,
-                                            .selector = 0x18};
+    s->segments.tr = (struct vmlib_segment){
+        .base = (uint32_t)random64(), .limit = 0x67, .attributes = 0x8b, .selector = 0x18};
     s->segments.ldtr = (struct vmlib_segment){.base = (uint32_t)random64(),
                                               .limit = (uint16_t)random64(),
                                               .attributes = 0x82,
@@ -346,8 +344,8 @@ static void cpuid_model_is_checked(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(reset_state_is_the_same),  cmocka_unit_test(random_states_survive),
-    cmocka_unit_test(groups_are_independent),   cmocka_unit_test(refusals_change_nothing),
-    cmocka_unit_test(cpuid_model_survives),     cmocka_unit_test(cpuid_model_is_checked),
+    cmocka_unit_test(reset_state_is_the_same), cmocka_unit_test(random_states_survive),
+    cmocka_unit_test(groups_are_independent),  cmocka_unit_test(refusals_change_nothing),
+    cmocka_unit_test(cpuid_model_survives),    cmocka_unit_test(cpuid_model_is_checked),
 };
 MAIN(tests)

@@ -51,7 +51,9 @@ void world_start(struct world *w, unsigned vcpu, uint64_t rip)
         *data[i] = (struct vmlib_segment){.limit = UINT32_MAX, .attributes = 0x8093};
     s.segments.cs = (struct vmlib_segment){.limit = 0xffff, .attributes = 0x9b};
     s.gpr = (struct vmlib_gpr){.rip = rip, .rsp = STACK, .rflags = 2};
-    OK(vmlib_vcpu_set_state(w->vcpu[vcpu], VMLIB_STATE_GPR | VMLIB_STATE_SEGMENTS, &s));
+    memset(&s.events, 0, sizeof(s.events)); /* not halted any more */
+    OK(vmlib_vcpu_set_state(w->vcpu[vcpu],
+                            VMLIB_STATE_GPR | VMLIB_STATE_SEGMENTS | VMLIB_STATE_EVENTS, &s));
 }
 
 struct vmlib_exit world_run(struct world *w, unsigned vcpu, uint64_t deadline_ns)

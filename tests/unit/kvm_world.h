@@ -27,8 +27,8 @@
     } while (0)
 
 /* Programs in AT&T syntax, assembled with the test. */
-#define GUEST(name, text)                                                               \
-    extern const uint8_t name[], name##_end[];                                          \
+#define GUEST(name, text)                                                                    \
+    extern const uint8_t name[], name##_end[];                                               \
     __asm__(".pushsection .rodata\n.code16\n" #name ":\n" text "\n" #name "_end:\n.code64\n" \
             ".popsection")
 
@@ -48,10 +48,10 @@ struct world {
 void world_create(struct world *w, unsigned vcpus);
 void world_destroy(struct world *w);
 void world_start(struct world *w, unsigned vcpu, uint64_t rip);
-#define LOAD(w, name)                                                            \
-    do {                                                                         \
+#define LOAD(w, name)                                                             \
+    do {                                                                          \
         OK(vmlib_vm_write((w)->vm, CODE, name, (uint64_t)(name##_end - (name)))); \
-        world_start(w, 0, CODE);                                                 \
+        world_start(w, 0, CODE);                                                  \
     } while (0)
 struct vmlib_exit world_run(struct world *w, unsigned vcpu, uint64_t deadline_ns);
 struct vmlib_exit world_expect(struct world *w, uint32_t reason);
