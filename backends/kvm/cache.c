@@ -59,6 +59,7 @@ static int put_regs(struct kvm_cpu *v)
         return 0;
     }
     v->page_fresh = false;
+    v->run->kvm_dirty_regs = 0; /* an earlier flush may have left older values there */
     return kvm_ioctl(v->fd, KVM_SET_REGS, &v->regs) < 0 ? kvm_failed("KVM_SET_REGS") : 0;
 }
 
