@@ -113,7 +113,8 @@ struct vmlib_vtx_msr {
 };
 
 /* Register groups: bits of run.dirty (user space has changed them: write them before entry) and
- * run.fetch (read them after an exit). RIP, RSP, RFLAGS and the general registers are always read.
+ * run.fetch (read them after an exit). RIP, RSP, RFLAGS are always read; the
+ * general registers and CR2 are always both.
  */
 #define VMLIB_VTX_G_RIP      0x001u
 #define VMLIB_VTX_G_FLOW     0x002u /* RSP, RFLAGS */
@@ -187,7 +188,7 @@ struct vmlib_vtx_run {
     __u32 fpu_loaded; /* the guest's vector registers were in use */
 
     __u64 gpr[16]; /* rax rcx rdx rbx rsp rbp rsi rdi r8-r15 */
-    __u64 rip, rflags;
+    __u64 rip, rflags, cr2;
 
     struct { /* G_INJECT; the driver clears event */
         __u32 event, error, length, reserved;
