@@ -8,8 +8,8 @@
  */
 #include "core.h"
 
-#define ALL_PROC_EXITS \
-    (PROC_INTERRUPT_WINDOW | PROC_TSC_OFFSET | PROC_INVLPG | PROC_RDTSC | PROC_CR3_LOAD | \
+#define ALL_PROC_EXITS                                                                     \
+    (PROC_INTERRUPT_WINDOW | PROC_TSC_OFFSET | PROC_INVLPG | PROC_RDTSC | PROC_CR3_LOAD |  \
      PROC_CR3_STORE | PROC_CR8_LOAD | PROC_CR8_STORE | PROC_TPR_SHADOW | PROC_NMI_WINDOW | \
      PROC_MTF | PROC_PAUSE)
 
@@ -80,8 +80,7 @@ static void read_ept(struct vtx_caps *c)
         return;
     }
     c->ept_vpid = plat_rdmsr(IA32_VMX_EPT_VPID);
-    if ((c->ept_vpid & need) != need ||
-        !(c->ept_vpid & (EPTCAP_INVEPT_SINGLE | EPTCAP_INVEPT_ALL)))
+    if ((c->ept_vpid & need) != need || !(c->ept_vpid & (EPTCAP_INVEPT_SINGLE | EPTCAP_INVEPT_ALL)))
         c->unavailable = VMLIB_VTX_NO_EPT;
     if (!(c->ept_vpid & EPTCAP_INVVPID) || !(c->ept_vpid & EPTCAP_INVVPID_SINGLE))
         c->must[VMLIB_VTX_PROC2] &= ~PROC2_VPID;
@@ -119,8 +118,8 @@ static void collect_registers(struct vtx_caps *c, const struct vtx_cpu_facts *cp
     c->cr4_fixed1 = plat_rdmsr(IA32_VMX_CR0_FIXED0 + 3);
     c->cr0_owned = GUEST_CR0_TS | GUEST_CR0_NE | GUEST_CR0_NW | GUEST_CR0_CD;
     /* A machine check with CR4.MCE clear shuts the processor down, also in a guest. */
-    c->cr4_owned = c->cr4_fixed0 | GUEST_CR4_VMXE | GUEST_CR4_MCE | GUEST_CR4_OSXSAVE |
-                   ~(u64)GUEST_CR4_MAY;
+    c->cr4_owned =
+        c->cr4_fixed0 | GUEST_CR4_VMXE | GUEST_CR4_MCE | GUEST_CR4_OSXSAVE | ~(u64)GUEST_CR4_MAY;
     c->cr4_may = c->cr4_fixed1 & GUEST_CR4_MAY;
     c->efer_may = GUEST_EFER_SCE | GUEST_EFER_LME | GUEST_EFER_LMA | (cpu->nx ? GUEST_EFER_NX : 0);
     c->xcr0 = cpu->xsave ? cpu->xcr0 & 0xe7u : 0; /* x87 to AVX-512; MPX, PKRU, AMX: never */
@@ -156,13 +155,13 @@ void vtx_caps_read(struct vtx_caps *c, const struct vtx_cpu_facts *cpu)
     }
     read_words(c);
     read_ept(c);
-    c->exit_controls =
-        choose(c, IA32_VMX_TRUE_EXIT, VMLIB_VTX_CONTROLS,
-               EXIT_HOST_64 | EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER |
-                   EXIT_SAVE_DEBUG);
-    c->entry_controls = choose(c, IA32_VMX_TRUE_ENTRY, VMLIB_VTX_CONTROLS + 1,
-                               ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER | ENTRY_GUEST_64) &
-                        ~ENTRY_GUEST_64; /* follows EFER.LMA */
+    c->exit_controls = choose(c, IA32_VMX_TRUE_EXIT, VMLIB_VTX_CONTROLS,
+                              EXIT_HOST_64 | EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER |
+                                  EXIT_LOAD_EFER | EXIT_SAVE_DEBUG);
+    c->entry_controls =
+        choose(c, IA32_VMX_TRUE_ENTRY, VMLIB_VTX_CONTROLS + 1,
+               ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER | ENTRY_GUEST_64) &
+        ~ENTRY_GUEST_64; /* follows EFER.LMA */
     collect_registers(c, cpu);
     collect_features(c, cpu);
 }

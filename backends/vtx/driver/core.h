@@ -58,8 +58,8 @@ void vtx_caps_info(const struct vtx_caps *caps, struct vmlib_vtx_info *info);
 #define EPT_DIRTY    0x200ull
 #define EPT_FRAME    0x000ffffffffff000ull
 /* Ignored by the processor (SDM Vol.3C table 28-7). A leaf without rights is still mapped. */
-#define EPT_MAPPED   0x0010000000000000ull
-#define EPT_PIN_W    0x0020000000000000ull
+#define EPT_MAPPED 0x0010000000000000ull
+#define EPT_PIN_W  0x0020000000000000ull
 
 #define EPT_MAX_TABLES 65536u
 
@@ -74,7 +74,8 @@ int vtx_ept_init(struct vtx_ept *ept, const struct vtx_caps *caps);
 /* Frees the tables; nothing may be mapped any more, no vCPU may walk them. */
 void vtx_ept_free(struct vtx_ept *ept);
 u64 vtx_ept_pointer(const struct vtx_ept *ept);
-/* The leaf that maps gpa, or NULL. shift: log2 of the size of the leaf or of the hole around gpa. */
+/* The leaf that maps gpa, or NULL. shift: log2 of the size of the leaf or of the hole around gpa.
+ */
 u64 *vtx_ept_leaf(const struct vtx_ept *ept, u64 gpa, unsigned *shift);
 /* Enter n pages (n <= 512, not over a 2 MiB boundary), none of them mapped. */
 int vtx_ept_map(struct vtx_ept *ept, u64 gpa, const u64 *pfns, unsigned n, u64 bits, bool small);

@@ -128,8 +128,7 @@ static void switch_off(void)
 
     if (!c->on)
         return;
-    list_for_each_entry_safe (v, next, &c->loaded, of_cpu)
-        clear_here(v);
+    list_for_each_entry_safe(v, next, &c->loaded, of_cpu) clear_here(v);
     vmx_off();
     cr4_clear_bits_irqsoff(X86_CR4_VMXE);
     c->on = false;
@@ -159,7 +158,8 @@ static int alloc_pages_per_cpu(void)
 {
     unsigned int cpu;
 
-    for_each_possible_cpu(cpu) {
+    for_each_possible_cpu(cpu)
+    {
         struct vtx_cpu *c = per_cpu_ptr(&cpus, cpu);
 
         INIT_LIST_HEAD(&c->loaded);
@@ -174,8 +174,7 @@ static void free_pages_per_cpu(void)
 {
     unsigned int cpu;
 
-    for_each_possible_cpu(cpu)
-        free_page((unsigned long)per_cpu_ptr(&cpus, cpu)->vmxon);
+    for_each_possible_cpu(cpu) free_page((unsigned long)per_cpu_ptr(&cpus, cpu)->vmxon);
 }
 
 /* Lock order: CPU hotplug, then users_lock; the hotplug callbacks come in that order. */
@@ -238,8 +237,7 @@ u32 vtx_cpu_count(void)
     unsigned int cpu;
     u32 n = 0;
 
-    for_each_online_cpu(cpu)
-        n += READ_ONCE(per_cpu_ptr(&cpus, cpu)->on);
+    for_each_online_cpu(cpu) n += READ_ONCE(per_cpu_ptr(&cpus, cpu)->on);
     return n;
 }
 

@@ -14,18 +14,18 @@ struct row {
     u8 group;
 };
 
-#define AT(member)   offsetof(struct vmlib_vtx_run, member)
-#define SEG(n)       (sizeof(struct vmlib_vtx_segment) * (n) + AT(segments.s))
-#define SEGMENT(n)                                                                                 \
-    {VMCS_GUEST_ES + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, selector), 2,            \
-     VMLIB_VTX_G_SEGMENTS},                                                                        \
-        {VMCS_GUEST_ES_LIMIT + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, limit), 4,     \
-         VMLIB_VTX_G_SEGMENTS},                                                                    \
-        {VMCS_GUEST_ES_ACCESS + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, attributes),  \
-         4, VMLIB_VTX_G_SEGMENTS},                                                                 \
-    {                                                                                              \
-        VMCS_GUEST_ES_BASE + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, base), 8,        \
-            VMLIB_VTX_G_SEGMENTS                                                                   \
+#define AT(member) offsetof(struct vmlib_vtx_run, member)
+#define SEG(n)     (sizeof(struct vmlib_vtx_segment) * (n) + AT(segments.s))
+#define SEGMENT(n)                                                                                \
+    {VMCS_GUEST_ES + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, selector), 2,           \
+     VMLIB_VTX_G_SEGMENTS},                                                                       \
+        {VMCS_GUEST_ES_LIMIT + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, limit), 4,    \
+         VMLIB_VTX_G_SEGMENTS},                                                                   \
+        {VMCS_GUEST_ES_ACCESS + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, attributes), \
+         4, VMLIB_VTX_G_SEGMENTS},                                                                \
+    {                                                                                             \
+        VMCS_GUEST_ES_BASE + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, base), 8,       \
+            VMLIB_VTX_G_SEGMENTS                                                                  \
     }
 
 static const struct row rows[] = {
@@ -140,8 +140,8 @@ static u32 load_control(struct vtx_vcpu *v)
     vmx_write(VMCS_GUEST_CR0, real);
     vmx_write(VMCS_CR0_SHADOW, cr0);
     vmx_write(VMCS_CR0_MASK, READ_ONCE(run->control.cr0_mask) | caps->cr0_owned | fixed0);
-    vmx_write(VMCS_GUEST_CR4, cr4 | caps->cr4_fixed0 | GUEST_CR4_VMXE |
-                                  (caps->cr4_fixed1 & GUEST_CR4_MCE));
+    vmx_write(VMCS_GUEST_CR4,
+              cr4 | caps->cr4_fixed0 | GUEST_CR4_VMXE | (caps->cr4_fixed1 & GUEST_CR4_MCE));
     vmx_write(VMCS_CR4_SHADOW, cr4);
     vmx_write(VMCS_CR4_MASK, READ_ONCE(run->control.cr4_mask) | caps->cr4_owned);
     vmx_write(VMCS_GUEST_CR3, READ_ONCE(run->control.cr3));

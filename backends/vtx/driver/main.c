@@ -83,7 +83,8 @@ void plat_flush(struct vtx_vm *core)
     struct host_vcpu *v;
 
     smp_mb(); /* with enter_until_user() */
-    list_for_each_entry (v, &vm->vcpus, of_vm) {
+    list_for_each_entry(v, &vm->vcpus, of_vm)
+    {
         int cpu = READ_ONCE(v->cpu);
 
         if (READ_ONCE(v->mode) == IN_GUEST && cpu >= 0)
@@ -216,7 +217,7 @@ static int vcpu_alloc(struct host_vcpu *v)
     v->core.run = page_address(v->pages[VMLIB_VTX_PAGE_RUN]);
     v->core.apic_page = page_address(v->pages[VMLIB_VTX_PAGE_APIC]);
     fpu = page_address(v->pages[VMLIB_VTX_PAGE_FPU]);
-    *(u16 *)fpu = 0x37f;          /* FCW and MXCSR after FNINIT (SDM Vol.1 8.1.5, 10.2.3) */
+    *(u16 *)fpu = 0x37f; /* FCW and MXCSR after FNINIT (SDM Vol.1 8.1.5, 10.2.3) */
     *(u32 *)(fpu + 24) = 0x1f80;
     return 0;
 }

@@ -20,7 +20,10 @@ static __always_inline u64 vmx_read(u32 field)
 {
     u64 value = 0;
 
-    asm volatile("1: vmread %1, %0\n2:\n" _ASM_EXTABLE(1b, 2b) : "+r"(value) : "r"((u64)field) : "cc");
+    asm volatile("1: vmread %1, %0\n2:\n" _ASM_EXTABLE(1b, 2b)
+                 : "+r"(value)
+                 : "r"((u64)field)
+                 : "cc");
     return value;
 }
 

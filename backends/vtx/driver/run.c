@@ -337,7 +337,9 @@ static int enter_until_user(struct host_vcpu *v)
             else if (next == VTX_HOST_MC)
                 asm volatile("int $18");
         }
-        local_irq_enable(); /* an interrupt that caused the exit is taken here */
+        /* An interrupt that caused the exit is taken here: not in the shadow of STI. */
+        local_irq_enable();
+        asm volatile("nop");
         if (next == VTX_LOAD_FPU) {
             v->fpu_eager = EAGER_FPU;
             if (load_fpu(v)) {

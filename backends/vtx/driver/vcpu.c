@@ -44,22 +44,26 @@ void vtx_vcpu_reset(struct vtx_vcpu *v)
 
 /* --- after an exit --- */
 
-#define Q 1u  /* exit qualification */
-#define L 2u  /* instruction length */
-#define I 4u  /* instruction information */
-#define E 8u  /* interruption information */
-#define G 16u /* guest-physical address */
-#define A 32u /* guest-linear address */
+#define Q         1u  /* exit qualification */
+#define L         2u  /* instruction length */
+#define I         4u  /* instruction information */
+#define E         8u  /* interruption information */
+#define G         16u /* guest-physical address */
+#define A         32u /* guest-linear address */
 #define ELSEWHERE (Q | L)
 
 /* Which fields a reason defines (SDM Vol.3C 27.2). */
 static const u8 reads[REASONS] = {
-    [0] = Q | L | E,  [3] = Q,          [7] = 64,         [8] = 64,     [9] = Q | L | E,
-    [10] = L,         [12] = L,         [13] = L,         [14] = Q | L, [15] = L,
-    [16] = L,         [18] = L,         [28] = Q | L,     [29] = Q | L, [30] = Q | L | I | A,
-    [31] = L,         [32] = L,         [43] = 64,        [46] = Q | L | I,
-    [47] = Q | L | I, [48] = Q | L | G | A, [49] = Q | G, [51] = L,     [52] = 64,
-    [54] = L,         [55] = L,         [57] = L | I,     [58] = Q | L | I, [61] = L | I,
+    [0] = Q | L | E,  [3] = Q,          [7] = 64,
+    [8] = 64,         [9] = Q | L | E,  [10] = L,
+    [12] = L,         [13] = L,         [14] = Q | L,
+    [15] = L,         [16] = L,         [18] = L,
+    [28] = Q | L,     [29] = Q | L,     [30] = Q | L | I | A,
+    [31] = L,         [32] = L,         [43] = 64,
+    [46] = Q | L | I, [47] = Q | L | I, [48] = Q | L | G | A,
+    [49] = Q | G,     [51] = L,         [52] = 64,
+    [54] = L,         [55] = L,         [57] = L | I,
+    [58] = Q | L | I, [61] = L | I,
 };
 
 static void read_fields(struct vmlib_vtx_run *run, u32 reason)

@@ -133,27 +133,27 @@ enum vtx_field {
 #define PROC2_INVPCID      0x00001000u
 #define PROC2_RDSEED       0x00010000u
 
-#define EXIT_SAVE_DEBUG   0x00000004u
-#define EXIT_HOST_64      0x00000200u
-#define EXIT_SAVE_PAT     0x00040000u
-#define EXIT_LOAD_PAT     0x00080000u
-#define EXIT_SAVE_EFER    0x00100000u
-#define EXIT_LOAD_EFER    0x00200000u
-#define ENTRY_LOAD_DEBUG  0x00000004u
-#define ENTRY_GUEST_64    0x00000200u
-#define ENTRY_LOAD_PAT    0x00004000u
-#define ENTRY_LOAD_EFER   0x00008000u
+#define EXIT_SAVE_DEBUG  0x00000004u
+#define EXIT_HOST_64     0x00000200u
+#define EXIT_SAVE_PAT    0x00040000u
+#define EXIT_LOAD_PAT    0x00080000u
+#define EXIT_SAVE_EFER   0x00100000u
+#define EXIT_LOAD_EFER   0x00200000u
+#define ENTRY_LOAD_DEBUG 0x00000004u
+#define ENTRY_GUEST_64   0x00000200u
+#define ENTRY_LOAD_PAT   0x00004000u
+#define ENTRY_LOAD_EFER  0x00008000u
 
 /* Interruption information: one format on entry, exit and in IDT vectoring (SDM Vol.3C 24.8.3). */
-#define EVENT_VALID      0x80000000u
-#define EVENT_HAS_ERROR  0x00000800u
-#define EVENT_TYPE       0x00000700u
-#define EVENT_NMI        0x00000200u
-#define EVENT_HARD       0x00000300u
-#define EVENT_SOFT_INT   0x00000400u
-#define EVENT_PRIV_SOFT  0x00000500u
-#define EVENT_SOFT_EXC   0x00000600u
-#define BLOCKING_BY_NMI  0x00000008u
+#define EVENT_VALID     0x80000000u
+#define EVENT_HAS_ERROR 0x00000800u
+#define EVENT_TYPE      0x00000700u
+#define EVENT_NMI       0x00000200u
+#define EVENT_HARD      0x00000300u
+#define EVENT_SOFT_INT  0x00000400u
+#define EVENT_PRIV_SOFT 0x00000500u
+#define EVENT_SOFT_EXC  0x00000600u
+#define BLOCKING_BY_NMI 0x00000008u
 
 #define REASON_EVENT        0u
 #define REASON_INTERRUPT    1u
@@ -190,22 +190,22 @@ enum vtx_field {
 #define EPTCAP_INVVPID_SINGLE 0x0000020000000000ull
 
 /* Control register bits with a role here. */
-#define GUEST_CR0_PE 0x00000001ull
-#define GUEST_CR0_TS 0x00000008ull
-#define GUEST_CR0_NE 0x00000020ull
-#define GUEST_CR0_NW 0x20000000ull
-#define GUEST_CR0_CD 0x40000000ull
-#define GUEST_CR0_PG 0x80000000ull
-#define GUEST_CR4_MCE  0x00040ull
-#define GUEST_CR4_VMXE 0x02000ull
+#define GUEST_CR0_PE      0x00000001ull
+#define GUEST_CR0_TS      0x00000008ull
+#define GUEST_CR0_NE      0x00000020ull
+#define GUEST_CR0_NW      0x20000000ull
+#define GUEST_CR0_CD      0x40000000ull
+#define GUEST_CR0_PG      0x80000000ull
+#define GUEST_CR4_MCE     0x00040ull
+#define GUEST_CR4_VMXE    0x02000ull
 #define GUEST_CR4_OSXSAVE 0x40000ull
 /* VME to UMIP, LA57, FSGSBASE to SMAP without VMXE, SMXE: what a guest may own. Absent on purpose:
  * PKE, CET, PKS, UINTR, LAM have state that the driver does not switch. */
-#define GUEST_CR4_MAY  0x371fffull
-#define GUEST_EFER_SCE 0x001ull
-#define GUEST_EFER_LME 0x100ull
-#define GUEST_EFER_LMA 0x400ull
-#define GUEST_EFER_NX  0x800ull
+#define GUEST_CR4_MAY      0x371fffull
+#define GUEST_EFER_SCE     0x001ull
+#define GUEST_EFER_LME     0x100ull
+#define GUEST_EFER_LMA     0x400ull
+#define GUEST_EFER_NX      0x800ull
 #define GUEST_DEBUGCTL_BTF 0x2ull
 
 #endif
