@@ -12,6 +12,11 @@ static uint32_t feature(uint32_t f)
         [VMLIB_FEATURE_DIRTY_LOG] = VMLIB_SUPPORT_NATIVE,
         [VMLIB_FEATURE_PROT_WRITE] = VMLIB_SUPPORT_NATIVE,
         [VMLIB_FEATURE_NMI] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_MSR_HANDLERS] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_PROT_READ] = VMLIB_SUPPORT_EMULATED,
+        [VMLIB_FEATURE_SINGLE_STEP] = VMLIB_SUPPORT_EMULATED,
+        /* While one is set, breakpoints that the guest has set do not fire. */
+        [VMLIB_FEATURE_BREAKPOINTS] = VMLIB_SUPPORT_APPROXIMATE,
     };
     if (f == VMLIB_FEATURE_AVX2)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
@@ -20,11 +25,24 @@ static uint32_t feature(uint32_t f)
     return f < VMLIB_FEATURE_COUNT ? answers[f] : VMLIB_SUPPORT_REFUSED;
 }
 
+/* KVM tells the guest-physical address only: the linear one is found when the header is. */
+static void describe_address(struct kvm_cpu *v)
+{
+    struct vmlib_exit *e = &v->owner->exit;
+    if (e->reason == VMLIB_EXIT_MMIO)
+        e->u.mmio.gva = kvm_trial_gva(v);
+    else if (e->reason == VMLIB_EXIT_MEMORY_FAULT)
+        e->u.memory_fault.gva = kvm_trial_gva(v);
+}
+
 static void describe(struct vmi_vcpu *vcpu)
 {
     struct kvm_cpu *v = vcpu->impl;
-    if (kvm_look(v, KVM_PART_REGS) == 0)
-        kvm_describe_at(v, v->regs.rip);
+    if (kvm_look(v, KVM_PART_REGS) != 0)
+        return;
+    kvm_describe_at(v, v->regs.rip);
+    if (v->asking_mmio)
+        describe_address(v);
 }
 
 /* Whoever sets state decides what comes next: answers of a half-done instruction are void. */

@@ -134,6 +134,7 @@ bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_
     if (string)
         cpu->r[X86_RCX] = 1;
     x86_step(cpu);
+    x86_fp_sync(cpu);
     e->trial = false;
     if (string) {
         cpu->r[X86_RCX] += rcx - 1;
@@ -141,6 +142,32 @@ bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_
     }
     return cpu->leave == X86_LEAVE_LOOKUP && e->matched && !e->strange && cpu->rip == after->rip &&
            arrived(cpu, after);
+}
+
+uint64_t kvm_trial_gva(struct kvm_cpu *v)
+{
+    struct vmlib_exit header;
+    struct kvm_emulator *e = load(v, STATE & ~(VMLIB_STATE_MSRS | VMLIB_STATE_EVENTS));
+    if (e == NULL)
+        return 0;
+    e->base = e->cpu;
+    struct x86_cpu *cpu = &e->cpu;
+    vmi_describe(cpu, &header);
+    if ((header.insn[0] & 0xfe) == 0xf2 && cpu->r[X86_RCX] != 0)
+        cpu->r[X86_RCX] = 1;
+    e->lin = 0;
+    e->trial = true;
+    cpu->nanswers = cpu->next_answer = 0;
+    cpu->msr_watch = false;
+    cpu->shadow = 0;
+    x86_step(cpu);
+    x86_fp_sync(cpu);
+    e->trial = false;
+    uint64_t gen = cpu->tlb_gen;
+    *cpu = e->base;
+    cpu->tlb_gen = gen;
+    x86_tlb_flush(cpu);
+    return e->lin;
 }
 
 /* --- one instruction for real --- */
@@ -266,7 +293,6 @@ bool kvm_emulate(struct kvm_cpu *v)
     struct vmlib_state was;
     struct kvm_emulator *e = load(v, STATE);
     v->emulate_next = false;
-    v->late = true;
     if (e == NULL)
         return false;
     memset(&was, 0, sizeof(was));

@@ -27,7 +27,7 @@ struct kvm_emulator {
     uint64_t answer_rip, answer_rcx; /* the instruction that cpu.answer[] belongs to */
     uint8_t wait_kind, wait_size;    /* an access that was returned to the host */
     uint64_t wait_addr;
-    uint8_t first;       /* trial: first byte of the instruction */
+    uint64_t lin;        /* trial: linear address of v->access, if it was made */
     struct x86_cpu base; /* trial: what each one begins with */
 };
 

@@ -166,6 +166,13 @@ static enum x86_result end_dispatch(struct kvm_emulator *e, enum vmi_verdict ver
 
 /* --- trials --- */
 
+static void note_address(struct kvm_emulator *e, uint64_t gpa, uint64_t lin, unsigned size)
+{
+    const struct kvm_access *a = &e->v->access;
+    if (a->exit == KVM_EXIT_MMIO && a->addr - gpa < size && e->lin == 0)
+        e->lin = lin + (a->addr - gpa);
+}
+
 static enum x86_result trial_write(struct kvm_emulator *e, uint32_t exit, uint64_t addr,
                                    uint64_t value, unsigned size)
 {
@@ -208,8 +215,10 @@ static enum x86_result op_read_phys(struct x86_cpu *cpu, uint64_t gpa, uint64_t 
 {
     struct kvm_emulator *e = kvm_emulator_of(cpu);
     uint64_t value = 0;
-    if (e->trial)
+    if (e->trial) {
+        note_address(e, gpa, lin, size);
         return trial_read(e, KVM_EXIT_MMIO, gpa, size);
+    }
     enum x86_result r = device(e, KVM_ANSWER_READ, gpa, lin, size, &value);
     cpu->tmp = value;
     return r;
@@ -223,8 +232,11 @@ static enum x86_result op_write_phys(struct x86_cpu *cpu, uint64_t gpa, uint64_t
         value &= (UINT64_C(1) << (8 * size)) - 1;
     if (store(e, gpa, value, size))
         return X86_OK;
-    return e->trial ? trial_write(e, KVM_EXIT_MMIO, gpa, value, size)
-                    : device(e, KVM_ANSWER_WRITE, gpa, lin, size, &value);
+    if (e->trial) {
+        note_address(e, gpa, lin, size);
+        return trial_write(e, KVM_EXIT_MMIO, gpa, value, size);
+    }
+    return device(e, KVM_ANSWER_WRITE, gpa, lin, size, &value);
 }
 
 static enum x86_result port(struct kvm_emulator *e, unsigned kind, uint16_t number, unsigned size,

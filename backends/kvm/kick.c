@@ -4,9 +4,9 @@
  * A kick stores immediate_exit, which ends the next KVM_RUN at once, and sends a realtime signal to
  * the thread that is inside one. The signal is blocked on every thread that runs vCPUs, and stays
  * so; only inside KVM_RUN it is not (KVM API 4.15, KVM_SET_SIGNAL_MASK). There it ends KVM_RUN with
- * EINTR without having been delivered, and the thread takes it from its queue. So no handler is
- * installed, nothing of the host program is interrupted, and the signal's default action never
- * happens. A deadline is a timer that sends the same signal.
+ * EINTR without having been delivered, and the thread takes it from its queue before it leaves run.
+ * So no handler is installed, nothing of the host program is interrupted, and the signal's default
+ * action never happens. A deadline is a timer that sends the same signal.
  *
  * No kick is lost: a kicker first stores what it wants looked at, then immediate_exit; the vCPU
  * clears immediate_exit first, then looks. Signals never go to a thread that has left run: leaving
@@ -44,8 +44,10 @@ void kvm_kick(struct vmi_vcpu *owner)
     atomic_fetch_add(&v->kickers, 1);
     __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
     int tid = atomic_load(&v->tid);
-    if (tid != 0 && atomic_exchange(&v->signalled, 1) == 0)
+    if (tid != 0 && atomic_exchange(&v->signalled, 1) == 0) {
+        atomic_store(&v->sent, 1);
         (void)syscall(SYS_tgkill, getpid(), tid, SIGNAL);
+    }
     atomic_fetch_sub(&v->kickers, 1);
     errno = saved;
 }
@@ -97,8 +99,13 @@ static int make_timer(struct kvm_cpu *v, int tid)
     return 0;
 }
 
-/* A timer that goes off too early costs one look at the clock: so one that is armed for an earlier
- * moment is left alone, and short runs with a deadline cost no call. */
+static int set_timer(struct kvm_cpu *v, uint64_t when, struct itimerspec *old)
+{
+    struct itimerspec t = {.it_value = {.tv_sec = (time_t)(when / 1000000000u),
+                                        .tv_nsec = (long)(when % 1000000000u)}};
+    return timer_settime(v->timer, TIMER_ABSTIME, &t, old);
+}
+
 static int arm(struct kvm_cpu *v, int tid)
 {
     uint64_t when = v->owner->deadline_ns;
@@ -109,14 +116,20 @@ static int arm(struct kvm_cpu *v, int tid)
         if (rc != 0)
             return rc;
     }
-    if (v->timer_ns <= when && vmi_now_ns() < v->timer_ns)
-        return 0;
-    struct itimerspec t = {.it_value = {.tv_sec = (time_t)(when / 1000000000u),
-                                        .tv_nsec = (long)(when % 1000000000u)}};
-    if (timer_settime(v->timer, TIMER_ABSTIME, &t, NULL) != 0)
+    if (set_timer(v, when > 0 ? when : 1, NULL) != 0)
         return kvm_failed("timer_settime");
     v->timer_ns = when;
     return 0;
+}
+
+/* True: it has gone off, so that there may be a signal. */
+static bool disarm(struct kvm_cpu *v)
+{
+    struct itimerspec old = {.it_value = {0, 0}};
+    if (v->timer_ns == UINT64_MAX)
+        return false;
+    v->timer_ns = UINT64_MAX;
+    return set_timer(v, 0, &old) != 0 || (old.it_value.tv_sec == 0 && old.it_value.tv_nsec == 0);
 }
 
 /* --- around run --- */
@@ -145,18 +158,17 @@ void kvm_kick_drain(struct kvm_cpu *v)
     atomic_store(&v->signalled, 0);
     while (sigtimedwait(&set, NULL, &at_once) >= 0 || errno == EINTR)
         continue;
-    /* The timer may have been the sender: the next look decides, and arms it anew. */
-    if (v->timer_tid != 0 && v->owner->deadline_ns != UINT64_MAX &&
-        vmi_now_ns() < v->owner->deadline_ns)
-        (void)arm(v, v->timer_tid);
 }
 
+/* Nothing may be left behind: a host program that sets the thread's mask back to what it was, as
+ * siglongjmp() does, would be killed by it. */
 void kvm_kick_leave(struct kvm_cpu *v)
 {
     atomic_store(&v->tid, 0);
     for (unsigned attempt = 0; atomic_load(&v->kickers) != 0; attempt++)
         vmi_clock_relax(attempt);
-    if (atomic_load(&v->signalled))
+    bool fired = disarm(v);
+    if (atomic_exchange(&v->sent, 0) || fired)
         kvm_kick_drain(v);
 }
 

@@ -119,8 +119,8 @@ struct kvm_cpu {
     uint32_t queued;
     bool unread;        /* the mapping holds an exit that has not been looked at */
     bool dispatching;   /* inside vmi_exit_dispatch() */
+    bool asking_mmio;   /* ... with an access of which KVM has not told the linear address */
     bool leave;         /* return from run at the end of this instruction */
-    bool late;          /* time to look at the deadline */
     uint64_t entry_rip; /* of the read being dealt with */
     int error;          /* return this from run */
     uint32_t touched;   /* VMLIB_STATE_ groups that the handler at work has set */
@@ -161,10 +161,11 @@ struct kvm_cpu {
     uint64_t pdpte[4]; /* outside PAE paging */
 
     /* kick.c */
-    _Atomic int tid;          /* thread inside run; 0: none */
-    _Atomic uint32_t kickers; /* threads between their look at tid and the signal */
-    _Atomic uint32_t signalled;
-    sigset_t mask; /* as given to KVM_SET_SIGNAL_MASK */
+    _Atomic int tid;            /* thread inside run; 0: none */
+    _Atomic uint32_t kickers;   /* threads between their look at tid and the signal */
+    _Atomic uint32_t signalled; /* a signal is on its way: no second one is needed */
+    _Atomic uint32_t sent;      /* some signal has been sent during this run */
+    sigset_t mask;              /* as given to KVM_SET_SIGNAL_MASK */
     bool mask_set;
     timer_t timer;
     int timer_tid;     /* thread that the timer belongs to; 0: no timer */
@@ -262,6 +263,8 @@ struct x86_cpu *kvm_shadow(struct kvm_cpu *v, uint32_t groups);
 int kvm_trial_begin(struct kvm_cpu *v);
 bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
                uint8_t *first);
+/* The linear address of v->access, which the instruction at rip makes; 0: not found. */
+uint64_t kvm_trial_gva(struct kvm_cpu *v);
 /* Execute one instruction in lib/x86 and write the state back. False: return from run. */
 bool kvm_emulate(struct kvm_cpu *v);
 int kvm_emulate_complete(struct kvm_cpu *v, bool fault);

@@ -94,6 +94,8 @@ static const struct need needs[] = {
     {KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS", "debug registers"},
     {KVM_CAP_XSAVE, "KVM_CAP_XSAVE", "vector registers"},
     {KVM_CAP_XCRS, "KVM_CAP_XCRS", "vector registers"},
+    {KVM_CAP_X86_USER_SPACE_MSR, "KVM_CAP_X86_USER_SPACE_MSR", "MSR handlers"},
+    {KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER", "MSR handlers"},
     {KVM_CAP_INTERNAL_ERROR_DATA, "KVM_CAP_INTERNAL_ERROR_DATA", "failed emulation"},
 };
 

@@ -17,10 +17,7 @@ static bool interrupted(struct kvm_cpu *v)
     const struct vmi_vcpu *o = v->owner;
     if (atomic_load(&o->poll) != 0)
         return true;
-    if (!v->late || o->deadline_ns == UINT64_MAX)
-        return false;
-    v->late = false;
-    return vmi_now_ns() >= o->deadline_ns;
+    return o->deadline_ns != UINT64_MAX && vmi_now_ns() >= o->deadline_ns;
 }
 
 /* KVM_RUN itself failed. False: return from run. */
@@ -29,7 +26,6 @@ static bool run_failed(struct kvm_cpu *v, int error)
     switch (error) {
     case EINTR:
     case EAGAIN: /* KVM_RUN of a vCPU that the kernel holds back; looked at like a kick */
-        v->late = true;
         v->spurious = false;
         kvm_kick_drain(v);
         return true;
@@ -69,6 +65,8 @@ static bool once(struct kvm_cpu *v)
     if (__builtin_expect(v->queued != 0 || v->unread, 0))
         return v->queued != 0 ? kvm_serve_queue(v) : kvm_exit(v);
     /* Kickers store what they want first and this last: see kick.c. */
+    if (__builtin_expect(atomic_load_explicit(&v->signalled, memory_order_relaxed) != 0, 0))
+        atomic_store(&v->signalled, 0); /* another vCPU on this thread may have taken the signal */
     __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
     if (__builtin_expect(interrupted(v) || v->leave, 0))
         return false;
@@ -84,7 +82,6 @@ int kvm_vcpu_run(struct vmi_vcpu *owner)
     struct kvm_cpu *v = owner->impl;
     owner->retired = 0;
     v->leave = v->spurious = false;
-    v->late = true;
     int rc = kvm_kick_enter(v);
     if (rc != 0)
         return rc;
