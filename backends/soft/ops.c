@@ -79,6 +79,17 @@ static enum x86_result leave_for_host(struct soft_vcpu *v, unsigned kind, uint64
     return X86_EXIT;
 }
 
+/* The handler has moved rip: the instruction counts, but has no further effect (exit contract 5.7).
+ */
+static enum x86_result abandon(struct soft_vcpu *v)
+{
+    v->dispatched_exit = true; /* run() returns without a record, and core calls it again */
+    v->cpu.nanswers = v->cpu.next_answer = 0;
+    v->cpu.left--;
+    v->cpu.leave = X86_LEAVE_EXIT;
+    return X86_EXIT;
+}
+
 /* The block must end right behind the instruction in progress. Handlers that called an op look at
  * cpu.resync; for those that reached the device through memory, the next uop is replaced. */
 static void end_block_here(struct soft_vcpu *v)
@@ -109,7 +120,7 @@ static enum x86_result take(struct soft_vcpu *v, enum vmi_verdict verdict, unsig
     case VMI_EXIT:
         return leave_for_host(v, kind, addr, size);
     default:
-        return X86_OK;
+        return X86_UNLIKELY(cpu->rip_set) ? abandon(v) : X86_OK;
     }
 }
 

@@ -41,10 +41,10 @@ typedef struct vmlib_doorbell vmlib_doorbell;
  *
  * Runs on the vCPU's thread inside vmlib_vcpu_run(). The vCPU's state is that before the
  * instruction (rip at it); the handler may read and change it through the API. If it changes rip,
- * execution goes on there; other registers that it changes are then subject to what the instruction
- * still does (IN writes AL, AX or EAX). It may call everything marked *any* or *vcpu thread* except
- * vmlib_vcpu_run() and vmlib_vcpu_complete() for its own vCPU. Several vCPUs may call one handler
- * at once.
+ * execution goes on there, and the instruction has no further effect; other registers that it
+ * changes are subject to what the instruction still does (IN writes AL, AX or EAX). It may call
+ * everything marked *any* or *vcpu thread* except vmlib_vcpu_run() and vmlib_vcpu_complete() for
+ * its own vCPU. Several vCPUs may call one handler at once.
  *
  * @param opaque From the config.
  * @param vcpu Who. Borrowed.

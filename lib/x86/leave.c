@@ -5,7 +5,9 @@
 
 struct x86_uop *x86_leave(struct x86_cpu *cpu, struct x86_uop *u)
 {
-    cpu->rip = x86_this_rip(cpu, u) & x86_ip_mask(cpu);
+    /* A callback may have moved rip through the API: the instruction is over. */
+    if (X86_LIKELY(!cpu->rip_set))
+        cpu->rip = x86_this_rip(cpu, u) & x86_ip_mask(cpu);
     cpu->left += u->rem;
     return NULL;
 }
@@ -78,11 +80,8 @@ struct x86_uop *x86_op_end(struct x86_cpu *cpu, struct x86_uop *u)
 
 struct x86_uop *x86_op_dead(struct x86_cpu *cpu, struct x86_uop *u)
 {
-    uint64_t rip = cpu->rip;
     cpu->leave = X86_LEAVE_LOOKUP;
     x86_leave(cpu, u);
-    if (cpu->rip_set) /* the device callback that ended the block here has moved rip */
-        cpu->rip = rip;
     cpu->rip_set = false;
     cpu->resync = false;
     return NULL;
