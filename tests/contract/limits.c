@@ -62,32 +62,23 @@ static void s6_2_deadline(void **state)
 
 static void s6_2_deterministic_deadline(void **state)
 {
-    struct world *w = *state;
-    world_need(VMLIB_FEATURE_DETERMINISTIC);
     struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
-    struct world d = {NULL, NULL, NULL, NULL};
-    (void)w;
-    config.backends[0] = backend_under_test;
+    (void)state;
+    world_need(VMLIB_FEATURE_DETERMINISTIC);
     config.time_mode = VMLIB_TIME_DETERMINISTIC;
-    OK(vmlib_vm_create(&config, &d.vm));
-    OK(vmlib_vcpu_create(d.vm, NULL, &d.vcpu));
-    struct vmlib_region_config ram = VMLIB_REGION_CONFIG_INIT;
-    ram.bytes = HOLE;
-    OK(vmlib_region_create(d.vm, &ram, &d.ram));
-    LOAD(&d, g_spin);
+    struct world *d = world_create(&config);
+    LOAD(d, g_spin);
     uint64_t now = 0;
     for (uint64_t n = 1; n < 5000; n = n * 3 + 1) {
-        struct vmlib_exit e = world_run_with(&d, 0, n, 0);
+        struct vmlib_exit e = world_run_with(d, 0, n, 0);
         assert_int_equal(e.reason, VMLIB_EXIT_DEADLINE);
         world_counted(&e, n);
         now += n;
         uint64_t clock = 0;
-        OK(vmlib_vm_clock(d.vm, &clock));
+        OK(vmlib_vm_clock(d->vm, &clock));
         assert_int_equal(clock, now);
     }
-    vmlib_region_unref(d.ram);
-    vmlib_vcpu_unref(d.vcpu);
-    vmlib_vm_unref(d.vm);
+    world_destroy(d);
 }
 
 static void s6_3_sticky(void **state)

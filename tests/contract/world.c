@@ -14,27 +14,38 @@ static vmlib_region *region(vmlib_vm *vm, uint64_t gpa, uint64_t bytes, uint32_t
     return r;
 }
 
-int world_setup(void **state)
+struct world *world_create(const struct vmlib_vm_config *config)
 {
     struct world *w = calloc(1, sizeof(*w));
-    struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
-    config.backends[0] = backend_under_test;
-    OK(vmlib_vm_create(&config, &w->vm));
+    struct vmlib_vm_config c = *config;
+    assert_non_null(w);
+    c.backends[0] = backend_under_test;
+    OK(vmlib_vm_create(&c, &w->vm));
     w->ram = region(w->vm, 0, HOLE, VMLIB_REGION_DIRTY_LOG);
     w->rom = region(w->vm, ROM, 0x10000, VMLIB_REGION_ROM);
     OK(vmlib_vcpu_create(w->vm, NULL, &w->vcpu));
-    *state = w;
-    return 0;
+    return w;
 }
 
-int world_teardown(void **state)
+void world_destroy(struct world *w)
 {
-    struct world *w = *state;
     vmlib_vcpu_unref(w->vcpu);
     vmlib_region_unref(w->ram);
     vmlib_region_unref(w->rom);
     vmlib_vm_unref(w->vm);
     free(w);
+}
+
+int world_setup(void **state)
+{
+    struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
+    *state = world_create(&config);
+    return 0;
+}
+
+int world_teardown(void **state)
+{
+    world_destroy(*state);
     return 0;
 }
 

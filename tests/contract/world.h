@@ -46,6 +46,9 @@ struct world {
 
 extern uint32_t backend_under_test;
 
+/* The backend list of the config is replaced. */
+struct world *world_create(const struct vmlib_vm_config *config);
+void world_destroy(struct world *w);
 int world_setup(void **state);
 int world_teardown(void **state);
 /* Skips the program (exit status 77) when the backend cannot run guests here. */
