@@ -44,6 +44,7 @@ static const char usage[] =
     "  --cpus N              number of virtual CPUs (default 1)\n"
     "  --disk FILE[:ro|:cow] virtio disk; read-only, or with guest writes discarded at the end\n"
     "  --backend NAME        auto, soft, ... (default: $VMLIB_BACKEND, else auto)\n"
+    "  --hop N[,BACKEND]     after every N exits, move to a second virtual machine, or back\n"
     "  --timeout SECONDS     give up after this time\n"
     "  --stats               at the end, print instructions and exits by reason\n"
     "Ctrl-] quits. Exit status: 0 power-off, (value << 1) | 1 debug exit (port 0xf4), 2 usage,\n"
@@ -52,7 +53,7 @@ static const char usage[] =
 #define MAX_MODULES 16
 
 struct options {
-    const char *kernel, *initrd, *append, *disk, *backend;
+    const char *kernel, *initrd, *append, *disk, *backend, *hop;
     const char *module[MAX_MODULES];
     unsigned modules;
     bool stats;
@@ -102,6 +103,7 @@ static struct options parse(int argc, char **argv)
         {"append", &o.append, NULL, 0, 0},
         {"disk", &o.disk, NULL, 0, 0},
         {"backend", &o.backend, NULL, 0, 0},
+        {"hop", &o.hop, NULL, 0, 0},
         {"memory", NULL, &o.memory, 1 << 20, UINT64_C(1) << 38},
         {"cpus", NULL, &o.cpus, 1, VMLIB_MAX_VCPUS},
         {"timeout", NULL, &o.timeout, 1, 1000000000},
@@ -137,6 +139,8 @@ static struct options parse(int argc, char **argv)
         errx(STATUS_USAGE, "'%s' is not an option; try --help", argv[optind]);
     if (!o.kernel)
         errx(STATUS_USAGE, "--kernel is missing; try --help");
+    if (o.hop && o.cpus > 1)
+        errx(STATUS_USAGE, "--hop: with one virtual CPU only");
     o.memory &= ~(uint64_t)(VMLIB_PAGE_SIZE - 1);
     return o;
 }
@@ -159,14 +163,15 @@ static void serial_output(void *opaque, const void *data, size_t bytes)
     }
 }
 
-static vmlib_vm *create_vm(const struct options *o)
+static vmlib_vm *create_vm(const char *backend, const char *option, uint32_t tsc_khz)
 {
     struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
     vmlib_vm *vm;
 
-    if (o->backend && strcmp(o->backend, "auto") != 0 &&
-        vmlib_backend_by_name(o->backend, &config.backends[0]) < 0)
-        errx(STATUS_USAGE, "--backend: this build has no backend '%s'", o->backend);
+    if (backend && strcmp(backend, "auto") != 0 &&
+        vmlib_backend_by_name(backend, &config.backends[0]) < 0)
+        errx(STATUS_USAGE, "%s: this build has no backend '%s'", option, backend);
+    config.tsc_khz = tsc_khz;
     config.required = 1u << VMLIB_FEATURE_GUEST_CODE;
     check(vmlib_vm_create(&config, &vm), STATUS_USAGE, "cannot create the virtual machine");
     return vm;
@@ -237,6 +242,47 @@ static void boot(const struct options *o)
         vmlib_boot_file_close(&file[i]);
 }
 
+/* The other machine of --hop. */
+static struct {
+    uint64_t exits; /* from one move to the next; 0: none */
+    vmlib_vm *vm[2];
+    uint64_t moves;
+} hop;
+
+static void prepare_hop(const struct options *o, vmlib_vm *vm)
+{
+    char *count = strdup(o->hop), *comma;
+    const char *backend = o->backend;
+
+    if (!count)
+        errx(STATUS_INTERNAL, "out of memory");
+    comma = strchr(count, ',');
+    if (comma) {
+        *comma = '\0';
+        backend = comma + 1;
+    }
+    hop.exits = number("hop", count, 1, UINT64_C(1) << 40);
+    hop.vm[0] = vm;
+    hop.vm[1] = create_vm(backend, "--hop", vmlib_vm_tsc_khz(vm));
+    check(vmlib_machine_attach(machine, hop.vm[1]), STATUS_USAGE, "--hop");
+    free(count);
+}
+
+/* Until the machine ends. */
+static void run_hopping(vmlib_vcpu *vcpu)
+{
+    struct vmlib_exit exit = VMLIB_EXIT_INIT;
+    uint64_t left = hop.exits;
+
+    do {
+        if (left-- == 0) {
+            left = hop.exits - 1;
+            check(vmlib_machine_move(machine, hop.vm[++hop.moves & 1]), STATUS_INTERNAL, "--hop");
+        }
+        check(vmlib_machine_step(machine, vcpu, 0, &exit), STATUS_INTERNAL, "run");
+    } while (exit.reason != VMLIB_EXIT_NONE);
+}
+
 struct cpu {
     vmlib_vcpu *vcpu;
     pthread_t thread;
@@ -246,8 +292,11 @@ struct cpu {
 static void *run_cpu(void *opaque)
 {
     struct cpu *cpu = opaque;
-    int error = vmlib_machine_run_vcpu(machine, cpu->vcpu, &cpu->result);
+    int error;
 
+    if (hop.exits)
+        run_hopping(cpu->vcpu);
+    error = vmlib_machine_run_vcpu(machine, cpu->vcpu, &cpu->result);
     if (error < 0) /* only for wrong arguments */
         errx(STATUS_INTERNAL, "%s", vmlib_devices_last_error());
     if (write(ended[1], "", 1) != 1)
@@ -327,6 +376,8 @@ static void print_stats(vmlib_vm *vm)
         if (stats.exits[i])
             fprintf(stderr, " %s %" PRIu64, vmlib_exit_name(i), stats.exits[i]);
     fputc('\n', stderr);
+    if (hop.exits)
+        fprintf(stderr, "microvm: moved %" PRIu64 " times\n", hop.moves);
 }
 
 static int exit_status(const struct vmlib_machine_result *result)
@@ -356,7 +407,7 @@ int main(int argc, char **argv)
     const struct options o = parse(argc, argv);
     struct vmlib_machine_config config = VMLIB_MACHINE_CONFIG_INIT;
     struct cpu cpu[VMLIB_MAX_VCPUS];
-    vmlib_vm *vm = create_vm(&o);
+    vmlib_vm *vm = create_vm(o.backend, "--backend", 0);
     int status;
 
     config.serial = serial_output;
@@ -372,6 +423,8 @@ int main(int argc, char **argv)
         check(vmlib_machine_add_vcpu(machine, &cpu[i].vcpu), STATUS_USAGE, "--cpus");
     }
     boot(&o);
+    if (o.hop)
+        prepare_hop(&o, vm);
 
     if (pipe(ended) < 0)
         err(STATUS_INTERNAL, "pipe");
@@ -394,6 +447,7 @@ int main(int argc, char **argv)
     vmlib_machine_destroy(machine);
     for (unsigned i = 0; i < o.cpus; i++)
         vmlib_vcpu_unref(cpu[i].vcpu);
+    vmlib_vm_unref(hop.vm[1]);
     vmlib_vm_unref(vm);
     return status;
 }

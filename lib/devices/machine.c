@@ -1,5 +1,6 @@
 /* The PC bundle: creation, destruction, input, counters. */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "devices/machine.h"
@@ -39,8 +40,8 @@ static void init_chips(struct vmlib_machine *m)
     vmi_machine_map_ports(m);
 }
 
-static int add_handler(struct vmlib_machine *m, uint32_t kind, uint64_t first, uint64_t last,
-                       vmlib_handler_fn fn)
+static int add_handler(struct vmlib_machine *m, struct vmi_machine_home *home, uint32_t kind,
+                       uint64_t first, uint64_t last, vmlib_handler_fn fn)
 {
     struct vmlib_handler_config config = VMLIB_HANDLER_CONFIG_INIT;
     int error;
@@ -50,27 +51,28 @@ static int add_handler(struct vmlib_machine *m, uint32_t kind, uint64_t first, u
     config.last = last;
     config.fn = fn;
     config.opaque = m;
-    error = vmlib_handler_add(m->vm, &config, &m->handler[m->handlers]);
+    error = vmlib_handler_add(home->vm, &config, &home->handler[home->handlers]);
     if (error)
         return vmi_dev_error_lib(error, "handler of the machine");
-    m->handlers++;
+    home->handlers++;
     return 0;
 }
 
-static int add_handlers(struct vmlib_machine *m)
+int vmi_machine_add_handlers(struct vmlib_machine *m, struct vmi_machine_home *home)
 {
-    int error = add_handler(m, VMLIB_HANDLER_PIO, 0, 0xffff, vmi_machine_pio);
+    int error = add_handler(m, home, VMLIB_HANDLER_PIO, 0, 0xffff, vmi_machine_pio);
 
     if (!error)
-        error = add_handler(m, VMLIB_HANDLER_MMIO, 0, 0xffffffffu, vmi_machine_mmio);
+        error = add_handler(m, home, VMLIB_HANDLER_MMIO, 0, 0xffffffffu, vmi_machine_mmio);
     if (!error)
-        error = add_handler(m, VMLIB_HANDLER_MSR, 0x1b, 0x1b, vmi_machine_msr);
+        error = add_handler(m, home, VMLIB_HANDLER_MSR, 0x1b, 0x1b, vmi_machine_msr);
     if (!error)
-        error = add_handler(m, VMLIB_HANDLER_MSR, 0x6e0, 0x6e0, vmi_machine_msr);
+        error = add_handler(m, home, VMLIB_HANDLER_MSR, 0x6e0, 0x6e0, vmi_machine_msr);
     if (!error)
-        error = add_handler(m, VMLIB_HANDLER_MSR, 0x800, 0x83f, vmi_machine_msr);
+        error = add_handler(m, home, VMLIB_HANDLER_MSR, 0x800, 0x83f, vmi_machine_msr);
     if (!error)
-        error = add_handler(m, VMLIB_HANDLER_INTACK, 0, VMLIB_MAX_VCPUS - 1, vmi_machine_intack);
+        error =
+            add_handler(m, home, VMLIB_HANDLER_INTACK, 0, VMLIB_MAX_VCPUS - 1, vmi_machine_intack);
     return error;
 }
 
@@ -92,17 +94,38 @@ int vmlib_machine_create(vmlib_vm *vm, const struct vmlib_machine_config *config
     m = calloc(1, sizeof *m);
     if (!m)
         return vmi_dev_error(VMLIB_E_NOMEM, "out of memory");
-    m->vm = vmlib_vm_ref(vm);
+    m->vm = m->home[0].vm = vmlib_vm_ref(vm);
+    m->homes = 1;
     m->config = *config;
     pthread_mutex_init(&m->lock, NULL);
     init_chips(m);
-    error = add_handlers(m);
+    error = vmi_machine_add_handlers(m, &m->home[0]);
     if (error) {
         vmlib_machine_destroy(m);
         return error;
     }
     *machine = m;
     return 0;
+}
+
+/* Regions go with their VM; those that borrow the first home's memory leave the map here. */
+void vmi_machine_drop_home(struct vmlib_machine *m, struct vmi_machine_home *home)
+{
+    unsigned n;
+
+    for (n = 0; n < home->handlers; n++) {
+        vmlib_handler_remove(home->handler[n]);
+        vmlib_handler_unref(home->handler[n]);
+    }
+    for (n = 0; n < VMLIB_MAX_VCPUS; n++)
+        vmlib_vcpu_unref(home->vcpu[n]);
+    for (n = 0; n < VMI_MACHINE_RAM; n++) {
+        if (home != &m->home[0] && home->ram[n])
+            vmlib_region_remove(home->ram[n]);
+        vmlib_region_unref(home->ram[n]);
+    }
+    vmlib_vm_unref(home->vm);
+    memset(home, 0, sizeof *home);
 }
 
 void vmlib_machine_destroy(vmlib_machine *machine)
@@ -112,17 +135,11 @@ void vmlib_machine_destroy(vmlib_machine *machine)
 
     if (!m)
         return;
-    for (n = 0; n < m->handlers; n++) {
-        vmlib_handler_remove(m->handler[n]);
-        vmlib_handler_unref(m->handler[n]);
-    }
+    for (n = m->homes; n-- > 1;)
+        vmi_machine_drop_home(m, &m->home[n]);
     for (n = 0; n < m->virtios; n++)
         m->virtio[n].destroy(m->virtio[n].owner);
-    for (n = 0; n < m->cpus; n++)
-        vmlib_vcpu_unref(vmi_machine_vcpu(&m->cpu[n]));
-    for (n = 0; n < VMI_MACHINE_RAM; n++)
-        vmlib_region_unref(m->ram[n]);
-    vmlib_vm_unref(m->vm);
+    vmi_machine_drop_home(m, &m->home[0]);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }

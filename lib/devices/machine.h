@@ -27,6 +27,7 @@
 #define VMI_MACHINE_VIRTIO_GPA 0xd0000000u
 #define VMI_MACHINE_HANDLERS   6u
 #define VMI_MACHINE_RAM        3u
+#define VMI_MACHINE_HOMES      4u
 
 #define VMI_TABLES_GPA 0xe0000u /* ACPI; the MP table is 64 KiB above */
 #define VMI_MP_GPA     0xf0000u
@@ -39,20 +40,31 @@ struct vmi_machine_virtio {
 };
 
 struct vmi_machine_cpu {
-    _Atomic(vmlib_vcpu *)
-        vcpu; /* NULL: there is none; read by vmlib_machine_stop() without the lock */
+    _Atomic(vmlib_vcpu *) vcpu; /* in the VM where the machine is; NULL: there is none; read by
+                                 * vmlib_machine_stop() without the lock */
     struct vmi_lapic apic;
     bool intr;                  /* level last given to the vCPU */
     bool tpr_blocked;           /* CR8 holds an interrupt back: look again soon */
     _Atomic uint64_t run_until; /* end of the run in progress; 0: not inside run */
 };
 
-struct vmlib_machine {
+/* A VM in which the machine can be. It owns what is in here. */
+struct vmi_machine_home {
     vmlib_vm *vm;
-    pthread_mutex_t lock;
-    struct vmlib_machine_config config;
     vmlib_handler *handler[VMI_MACHINE_HANDLERS];
     unsigned handlers;
+    vmlib_vcpu *vcpu[VMLIB_MAX_VCPUS];
+    vmlib_region *ram[VMI_MACHINE_RAM]; /* all homes: the memory of the first one's */
+};
+
+struct vmlib_machine {
+    struct vmi_machine_home home[VMI_MACHINE_HOMES];
+    unsigned homes, at; /* home[at] is where it is now */
+    vmlib_vm *vm;       /* of home[at] */
+    /* From that VM's clock to the machine's, which goes on when the machine moves. */
+    _Atomic uint64_t clock_offset;
+    pthread_mutex_t lock;
+    struct vmlib_machine_config config;
 
     struct vmi_uart uart;
     struct vmi_pic pic;
@@ -70,7 +82,6 @@ struct vmlib_machine {
     struct vmi_machine_cpu cpu[VMLIB_MAX_VCPUS];
     uint32_t cpus;
 
-    vmlib_region *ram[VMI_MACHINE_RAM];
     uint64_t ram_below, ram_above; /* bytes below and above 4 GiB */
     bool booted;
 
@@ -109,7 +120,7 @@ static inline uint64_t vmi_machine_now(struct vmlib_machine *m)
     uint64_t ns = 0;
 
     vmlib_vm_clock(m->vm, &ns);
-    return ns;
+    return ns + atomic_load_explicit(&m->clock_offset, memory_order_relaxed);
 }
 
 static inline vmlib_vcpu *vmi_machine_vcpu(struct vmi_machine_cpu *c)
@@ -147,6 +158,17 @@ uint64_t vmi_machine_deadline(const struct vmlib_machine *m, const struct vmi_ma
 /* The answer of a handler: VMLIB_STOP when the run in progress would end too late for a timer, or
  * the machine has ended. */
 int vmi_machine_answer(struct vmlib_machine *m, struct vmi_machine_cpu *c);
+
+/* Deal with what a run returned with; takes the lock. error: of that run. */
+void vmi_machine_account(struct vmlib_machine *m, struct vmi_machine_cpu *c,
+                         const struct vmlib_exit *e, int error);
+/* The vCPU's place in the machine, whichever home the handle belongs to; NULL: not the machine's.
+ */
+struct vmi_machine_cpu *vmi_machine_cpu_of(struct vmlib_machine *m, vmlib_vcpu *vcpu);
+
+/* machine.c: have the machine's handlers called by a VM. */
+int vmi_machine_add_handlers(struct vmlib_machine *m, struct vmi_machine_home *home);
+void vmi_machine_drop_home(struct vmlib_machine *m, struct vmi_machine_home *home);
 
 /* machine_setup.c */
 int vmi_machine_cpuid(struct vmlib_machine *m);

@@ -6,6 +6,7 @@
  * a cancel.
  */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "devices/machine.h"
@@ -185,57 +186,72 @@ static void end_exit(struct vmlib_machine *m, const struct vmlib_exit *e)
     vmi_machine_end(m, VMLIB_MACHINE_EXIT, 0, text);
 }
 
-/* What a run returned with. Lock held. */
-static int serve(struct vmlib_machine *m, vmlib_vcpu *vcpu, const struct vmlib_exit *e)
+/* What a run returned with. Lock held. True: it wants completion. */
+static bool serve(struct vmlib_machine *m, const struct vmlib_exit *e)
 {
     bool unclaimed = m->config.flags & VMLIB_MACHINE_UNCLAIMED_EXITS;
 
     switch (e->reason) {
     case VMLIB_EXIT_SHUTDOWN:
         vmi_machine_end(m, VMLIB_MACHINE_SHUTDOWN, 0, "triple fault");
-        return 0;
+        return false;
     case VMLIB_EXIT_PIO:
     case VMLIB_EXIT_MMIO:
     case VMLIB_EXIT_HYPERCALL:
     case VMLIB_EXIT_MSR:
         if (!unclaimed)
-            return complete(vcpu, e);
+            return true;
         break;
     case VMLIB_EXIT_CPUID:
-        return complete(vcpu, e);
+        return true;
     case VMLIB_EXIT_MEMORY_FAULT:
     case VMLIB_EXIT_INTERNAL:
     case VMLIB_EXIT_DEBUG:
     case VMLIB_EXIT_EXCEPTION:
         break;
     default: /* deadline, stopped, cancelled, halted, interrupt window, budget: go on */
-        return 0;
+        return false;
     }
     end_exit(m, e);
-    return 0;
+    return false;
 }
 
-static void account(struct vmlib_machine *m, struct vmi_machine_cpu *c, vmlib_vcpu *vcpu,
-                    const struct vmlib_exit *e, int error)
+static void end_error(struct vmlib_machine *m, int error)
 {
-    bool before;
+    bool before = atomic_load(&m->ended);
+
+    vmi_machine_end(m, VMLIB_MACHINE_ERROR, 0, vmlib_last_error());
+    if (!before)
+        m->result.error = error;
+}
+
+void vmi_machine_account(struct vmlib_machine *m, struct vmi_machine_cpu *c,
+                         const struct vmlib_exit *e, int error)
+{
+    bool completes = false;
 
     vmi_machine_lock(m);
     atomic_store_explicit(&c->run_until, 0, memory_order_relaxed);
     m->acting = c;
     m->acting_reason = error ? VMLIB_EXIT_NONE : e->reason;
-    before = atomic_load(&m->ended);
     if (!error) {
         vmi_count(&m->exits[e->reason & 31]);
         atomic_fetch_add_explicit(&m->instructions, e->instructions, memory_order_relaxed);
-        error = serve(m, vcpu, e);
-    }
-    if (error) {
-        vmi_machine_end(m, VMLIB_MACHINE_ERROR, 0, vmlib_last_error());
-        if (!before)
-            m->result.error = error;
+        completes = serve(m, e);
+    } else {
+        end_error(m, error);
     }
     vmi_machine_unlock(m);
+    if (!completes)
+        return;
+    /* Without the lock: the rest of the instruction may come to a device. */
+    error = complete(vmi_machine_vcpu(c), e);
+    if (error) {
+        vmi_machine_lock(m);
+        m->acting = c;
+        end_error(m, error);
+        vmi_machine_unlock(m);
+    }
 }
 
 static void give_result(struct vmlib_machine *m, struct vmlib_machine_result *result)
@@ -246,37 +262,89 @@ static void give_result(struct vmlib_machine *m, struct vmlib_machine_result *re
     vmi_machine_unlock(m);
 }
 
-int vmlib_machine_run_vcpu(vmlib_machine *machine, vmlib_vcpu *vcpu,
-                           struct vmlib_machine_result *result)
+struct vmi_machine_cpu *vmi_machine_cpu_of(struct vmlib_machine *m, vmlib_vcpu *vcpu)
 {
-    struct vmlib_machine *m = machine;
-    struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
-    struct vmlib_exit exit = VMLIB_EXIT_INIT;
-    struct vmi_machine_cpu *c;
-    int error;
+    uint32_t index = vmlib_vcpu_index(vcpu);
+    unsigned n;
 
-    if (!m || !vcpu || !result)
-        return vmi_dev_error(VMLIB_E_INVAL, "%s is NULL",
-                             !m      ? "machine"
-                             : !vcpu ? "vcpu"
-                                     : "result");
-    if (result->size != sizeof *result)
-        return vmi_dev_error(VMLIB_E_INVAL,
-                             "result: size is not that of struct vmlib_machine_result");
-    if (vmlib_vcpu_index(vcpu) >= VMLIB_MAX_VCPUS ||
-        vmi_machine_vcpu(&m->cpu[vmlib_vcpu_index(vcpu)]) != vcpu)
-        return vmi_dev_error(VMLIB_E_INVAL, "vcpu: not one of this machine");
-    c = &m->cpu[vmlib_vcpu_index(vcpu)];
+    for (n = 0; n < m->homes && index < VMLIB_MAX_VCPUS; n++)
+        if (m->home[n].vcpu[index] == vcpu)
+            return &m->cpu[index];
+    return NULL;
+}
+
+static int check_vcpu(struct vmlib_machine *m, vmlib_vcpu *vcpu, struct vmi_machine_cpu **c)
+{
+    *c = m && vcpu ? vmi_machine_cpu_of(m, vcpu) : NULL;
+    if (*c)
+        return 0;
+    return vmi_dev_error(VMLIB_E_INVAL, !m      ? "machine is NULL"
+                                        : !vcpu ? "vcpu is NULL"
+                                                : "vcpu: not one of this machine");
+}
+
+static void start_timeout(struct vmlib_machine *m)
+{
     vmi_machine_lock(m);
     if (m->config.timeout_ns && !m->timeout_at)
         m->timeout_at = vmi_later(host_now(), m->config.timeout_ns);
     vmi_machine_unlock(m);
+}
+
+/* One run. False: the machine has ended before it. */
+static bool run_once(struct vmlib_machine *m, struct vmi_machine_cpu *c,
+                     struct vmlib_run_args *args, struct vmlib_exit *exit)
+{
+    int error;
+
+    if (!prepare(m, c, args))
+        return false;
+    exit->size = sizeof *exit;
+    error = vmlib_vcpu_run(vmi_machine_vcpu(c), args, exit);
+    vmi_machine_account(m, c, exit, error);
+    return true;
+}
+
+int vmlib_machine_run_vcpu(vmlib_machine *machine, vmlib_vcpu *vcpu,
+                           struct vmlib_machine_result *result)
+{
+    struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
+    struct vmlib_exit exit = VMLIB_EXIT_INIT;
+    struct vmi_machine_cpu *c;
+    int error = check_vcpu(machine, vcpu, &c);
+
+    if (error)
+        return error;
+    if (!result || result->size != sizeof *result)
+        return vmi_dev_error(VMLIB_E_INVAL, "result: %s",
+                             result ? "size is not that of struct vmlib_machine_result"
+                                    : "is NULL");
+    start_timeout(machine);
     args.flags = VMLIB_RUN_WAIT_IN_HLT;
-    while (prepare(m, c, &args)) {
-        exit.size = sizeof exit;
-        error = vmlib_vcpu_run(vcpu, &args, &exit);
-        account(m, c, vcpu, &exit, error);
+    while (run_once(machine, c, &args, &exit))
+        continue;
+    give_result(machine, result);
+    return 0;
+}
+
+int vmlib_machine_step(vmlib_machine *machine, vmlib_vcpu *vcpu, uint64_t budget,
+                       struct vmlib_exit *exit)
+{
+    struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
+    struct vmi_machine_cpu *c;
+    int error = check_vcpu(machine, vcpu, &c);
+
+    if (error)
+        return error;
+    if (!exit || exit->size != sizeof *exit)
+        return vmi_dev_error(VMLIB_E_INVAL, "exit: %s",
+                             exit ? "size is not that of struct vmlib_exit" : "is NULL");
+    start_timeout(machine);
+    args.flags = VMLIB_RUN_WAIT_IN_HLT;
+    args.budget = budget;
+    if (!run_once(machine, c, &args, exit)) {
+        memset(exit, 0, sizeof *exit);
+        exit->size = sizeof *exit;
     }
-    give_result(m, result);
     return 0;
 }

@@ -21,7 +21,7 @@ static int add_region(struct vmlib_machine *m, unsigned n, uint64_t gpa, uint64_
         return 0;
     config.gpa = gpa;
     config.bytes = bytes;
-    error = vmlib_region_create(m->vm, &config, &m->ram[n]);
+    error = vmlib_region_create(m->vm, &config, &m->home[0].ram[n]);
     return error ? vmi_dev_error_lib(error, "RAM") : 0;
 }
 
@@ -30,10 +30,10 @@ static void drop_ram(struct vmlib_machine *m)
     unsigned n;
 
     for (n = 0; n < VMI_MACHINE_RAM; n++) {
-        if (m->ram[n])
-            vmlib_region_remove(m->ram[n]);
-        vmlib_region_unref(m->ram[n]);
-        m->ram[n] = NULL;
+        if (m->home[0].ram[n])
+            vmlib_region_remove(m->home[0].ram[n]);
+        vmlib_region_unref(m->home[0].ram[n]);
+        m->home[0].ram[n] = NULL;
     }
 }
 
@@ -123,6 +123,7 @@ int vmlib_machine_add_vcpu(vmlib_machine *machine, vmlib_vcpu **vcpu)
     c = &m->cpu[m->cpus];
     vmi_lapic_init(&c->apic, &vmi_machine_lapic_ops, m, m->cpus, vmlib_vm_tsc_khz(m->vm));
     vmlib_vcpu_set_reg(made, VMLIB_REG_APIC_BASE, c->apic.base);
+    m->home[0].vcpu[m->cpus] = made;
     atomic_store_explicit(&c->vcpu, made, memory_order_release);
     m->cpus++;
     m->ports.cpus = m->cpus;
@@ -135,12 +136,16 @@ int vmlib_machine_add_vcpu(vmlib_machine *machine, vmlib_vcpu **vcpu)
 
 static int memory_read(void *opaque, uint64_t gpa, void *buffer, uint64_t bytes)
 {
-    return vmlib_vm_read(opaque, gpa, buffer, bytes);
+    struct vmlib_machine *m = opaque;
+
+    return vmlib_vm_read(m->vm, gpa, buffer, bytes);
 }
 
 static int memory_write(void *opaque, uint64_t gpa, const void *buffer, uint64_t bytes)
 {
-    return vmlib_vm_write(opaque, gpa, buffer, bytes);
+    struct vmlib_machine *m = opaque;
+
+    return vmlib_vm_write(m->vm, gpa, buffer, bytes);
 }
 
 /* Interrupts that no legacy device of this PC uses, so that they work through the 8259, too. */
@@ -162,7 +167,7 @@ static struct vmi_line virtio_line(struct vmlib_machine *m)
 
 static struct vmi_guest_memory guest_memory(struct vmlib_machine *m)
 {
-    return (struct vmi_guest_memory){memory_read, memory_write, m->vm};
+    return (struct vmi_guest_memory){memory_read, memory_write, m};
 }
 
 static void add_virtio(struct vmlib_machine *m, struct vmi_virtio *virtio, void *owner,

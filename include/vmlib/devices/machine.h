@@ -214,6 +214,45 @@ VMLIB_API int vmlib_machine_run_vcpu(vmlib_machine *machine, vmlib_vcpu *vcpu,
                                      struct vmlib_machine_result *result);
 
 /**
+ * Run one vCPU until its next record, and deal with it; vmlib_machine_run_vcpu() is a loop of such
+ * steps.
+ * @param budget Instructions; 0: no limit.
+ * @param[in,out] exit Caller sets `size`. The record, for information: it has been answered. Reason
+ * NONE: the machine has ended, vmlib_machine_run_vcpu() tells how.
+ * @retval VMLIB_E_INVAL an argument is NULL, has a wrong size, or the vCPU is not the machine's.
+ * @thread{vcpu thread}
+ */
+VMLIB_API int vmlib_machine_step(vmlib_machine *machine, vmlib_vcpu *vcpu, uint64_t budget,
+                                 struct vmlib_exit *exit);
+
+/**
+ * Prepare another VM, on any backend, for vmlib_machine_move(): it gets the machine's memory (the
+ * same bytes), vCPUs with the same CPUID model, and handlers that lead to the same devices. The VM
+ * the machine was created in has to live, and be known, as long as the machine.
+ * @param vm Without memory and vCPUs; the same time mode and TSC frequency.
+ * @retval VMLIB_E_INVAL an argument is NULL, or the TSC frequencies differ.
+ * @retval VMLIB_E_STATE vmlib_machine_boot() has not been called.
+ * @retval VMLIB_E_EXISTS the VM is attached already.
+ * @retval VMLIB_E_LIMIT four VMs are known.
+ * @return Or what the library answered when it made regions, vCPUs and handlers.
+ * @thread{vm stopped}
+ */
+VMLIB_API int vmlib_machine_attach(vmlib_machine *machine, vmlib_vm *vm);
+
+/**
+ * Move the machine to another VM: vCPUs with all their state, memory, interrupt lines and timers.
+ * No vCPU of the machine is inside a call that runs it. All vCPU handles, of any of its VMs, name
+ * the machine's vCPUs from then on.
+ * @param vm From vmlib_machine_attach(), or the one of vmlib_machine_create(). Where the machine is
+ * already, nothing happens.
+ * @retval VMLIB_E_INVAL an argument is NULL.
+ * @retval VMLIB_E_NOTFOUND the VM has not been attached.
+ * @return Or what vmlib_handoff_vcpu() answered; the machine then stays where it is.
+ * @thread{vm stopped}
+ */
+VMLIB_API int vmlib_machine_move(vmlib_machine *machine, vmlib_vm *vm);
+
+/**
  * End the machine with #VMLIB_MACHINE_STOPPED.
  * @retval VMLIB_E_INVAL machine is NULL.
  * @thread{any, signal-safe}

@@ -1,0 +1,248 @@
+/*
+ * A machine that moves between VMs: in deterministic time it makes the same instructions, output
+ * and interrupts as one that stays. Argument: the folder of the guests.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <vmlib/devices/machine.h>
+
+#define OK(call)                                                               \
+    do {                                                                       \
+        int rc_ = (call);                                                      \
+        if (rc_ != 0)                                                          \
+            fail_msg("%s: %d, %s; %s", #call, rc_, vmlib_devices_last_error(), \
+                     vmlib_last_error());                                      \
+    } while (0)
+
+#define HOMES 3u
+
+static const char *folder;
+
+struct pc {
+    vmlib_vm *vm[HOMES];
+    vmlib_machine *machine;
+    vmlib_vcpu *vcpu;
+    char output[4096];
+    size_t bytes;
+    struct vmlib_machine_result result;
+    struct vmlib_machine_stats stats;
+};
+
+static void serial(void *opaque, const void *data, size_t bytes)
+{
+    struct pc *pc = opaque;
+
+    assert_true(pc->bytes + bytes < sizeof(pc->output));
+    memcpy(pc->output + pc->bytes, data, bytes);
+    pc->bytes += bytes;
+}
+
+static vmlib_vm *make_vm(void)
+{
+    struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
+    vmlib_vm *vm = NULL;
+
+    config.backends[0] = VMLIB_BACKEND_SOFT;
+    config.time_mode = VMLIB_TIME_DETERMINISTIC;
+    config.seed = 5;
+    OK(vmlib_vm_create(&config, &vm));
+    return vm;
+}
+
+static void open_pc(struct pc *pc, const void *code, uint64_t bytes, bool flat)
+{
+    struct vmlib_machine_config config = VMLIB_MACHINE_CONFIG_INIT;
+    struct vmlib_boot_params params = VMLIB_BOOT_PARAMS_INIT;
+
+    memset(pc, 0, sizeof(*pc));
+    for (unsigned i = 0; i < HOMES; i++)
+        pc->vm[i] = make_vm();
+    config.serial = serial;
+    config.serial_opaque = pc;
+    config.rtc_seconds = 1000000000;
+    OK(vmlib_machine_create(pc->vm[0], &config, &pc->machine));
+    OK(vmlib_machine_add_ram(pc->machine, 16 << 20));
+    OK(vmlib_machine_add_rng(pc->machine, 3));
+    OK(vmlib_machine_add_vcpu(pc->machine, &pc->vcpu));
+    assert_int_equal(vmlib_machine_attach(pc->machine, pc->vm[1]), VMLIB_E_STATE);
+    params.kernel = code;
+    params.kernel_bytes = bytes;
+    if (flat) {
+        params.format = VMLIB_BOOT_FLAT;
+        params.load_address = 0x10000;
+        params.entry_bits = 32;
+    }
+    OK(vmlib_machine_boot(pc->machine, &params, NULL));
+    for (unsigned i = 1; i < HOMES; i++)
+        OK(vmlib_machine_attach(pc->machine, pc->vm[i]));
+}
+
+static void close_pc(struct pc *pc)
+{
+    vmlib_machine_destroy(pc->machine);
+    vmlib_vcpu_unref(pc->vcpu);
+    for (unsigned i = 0; i < HOMES; i++)
+        vmlib_vm_unref(pc->vm[i]);
+}
+
+/* Steps of at most `budget` instructions; after each, move if `hop`. */
+static void run(struct pc *pc, uint64_t budget, bool hop)
+{
+    struct vmlib_exit e = VMLIB_EXIT_INIT;
+
+    for (unsigned n = 1;; n++) {
+        OK(vmlib_machine_step(pc->machine, pc->vcpu, budget, &e));
+        if (e.reason == VMLIB_EXIT_NONE)
+            break;
+        if (hop)
+            OK(vmlib_machine_move(pc->machine, pc->vm[n % HOMES]));
+    }
+    pc->result = (struct vmlib_machine_result)VMLIB_MACHINE_RESULT_INIT;
+    pc->stats = (struct vmlib_machine_stats)VMLIB_MACHINE_STATS_INIT;
+    OK(vmlib_machine_run_vcpu(pc->machine, pc->vcpu, &pc->result));
+    OK(vmlib_machine_stats(pc->machine, &pc->stats));
+}
+
+static void compare(const char *guest, uint64_t budget, uint32_t value)
+{
+    struct vmlib_boot_file file;
+    struct pc stay, hop;
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, guest);
+    OK(vmlib_boot_file_open(path, &file));
+    open_pc(&stay, file.data, file.bytes, false);
+    run(&stay, budget, false);
+    open_pc(&hop, file.data, file.bytes, false);
+    run(&hop, budget, true);
+    assert_int_equal(stay.result.end, VMLIB_MACHINE_DEBUG_EXIT);
+    assert_int_equal(stay.result.value, value);
+    assert_int_equal(hop.result.end, stay.result.end);
+    assert_int_equal(hop.result.value, stay.result.value);
+    assert_int_equal(hop.result.rip, stay.result.rip);
+    assert_string_equal(hop.output, stay.output);
+    assert_int_equal(hop.stats.instructions, stay.stats.instructions);
+    assert_int_equal(hop.stats.interrupts, stay.stats.interrupts);
+    assert_int_equal(hop.stats.pio, stay.stats.pio);
+    assert_int_equal(hop.stats.mmio, stay.stats.mmio);
+    close_pc(&stay);
+    close_pc(&hop);
+    vmlib_boot_file_close(&file);
+}
+
+static void timers(void **state)
+{
+    (void)state;
+    compare("timer", 0, 20);
+    compare("timer", 1, 20);
+    compare("timer", 97, 20);
+}
+
+static void kernels(void **state)
+{
+    (void)state;
+    compare("bootsector", 1, 17);
+    compare("multiboot", 13, 18);
+    compare("long64", 5, 22);
+    compare("sysmatrix", 1000000, 23);
+}
+
+/* 32-bit code that turns PAE paging on, copies a word from nowhere above 4 GiB to the I/O APIC's
+ * index register, reads it back and reports it. */
+extern const uint8_t copier[], copier_end[];
+__asm__(".pushsection .rodata\n.code32\ncopier:\n"
+        "mov $0x20000, %edi\n"
+        "movl $0x21001, (%edi)\n"
+        "mov %edi, %cr3\n"
+        "add $0x1000, %edi\n"
+        "movl $0x83, (%edi)\n"
+        "movl $0x83, 8(%edi)\n"
+        "movl $2, 12(%edi)\n"          /* 2 MiB from 200000000 */
+        "movl $0xfec00083, 16(%edi)\n" /* I/O APIC */
+        "mov %cr4, %eax\n"
+        "or $0x20, %eax\n"
+        "mov %eax, %cr4\n"
+        "mov %cr0, %eax\n"
+        "or $0x80000000, %eax\n"
+        "mov %eax, %cr0\n"
+        "mov $0x200000, %esi\n"
+        "mov $0x400000, %edi\n"
+        "movsl\n"
+        "mov 0x400000, %eax\n"
+        "out %eax, $0xf4\n"
+        "1: jmp 1b\n"
+        "copier_end:\n.code64\n.popsection");
+
+/* The second access of an instruction whose first nobody claims comes to a device. */
+static void unclaimed_then_device(void **state)
+{
+    (void)state;
+    for (unsigned hop = 0; hop < 2; hop++) {
+        struct pc pc;
+
+        open_pc(&pc, copier, (uint64_t)(copier_end - copier), true);
+        run(&pc, hop ? 1 : 0, hop);
+        assert_int_equal(pc.result.end, VMLIB_MACHINE_DEBUG_EXIT);
+        assert_int_equal(pc.result.value & 0xff, 0xff);
+        close_pc(&pc);
+    }
+}
+
+static void refused(void **state)
+{
+    struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
+    struct vmlib_exit e = VMLIB_EXIT_INIT, wrong = VMLIB_EXIT_INIT;
+    vmlib_vm *other = make_vm(), *fast = NULL;
+    struct pc pc;
+
+    (void)state;
+    config.tsc_khz = 3000000;
+    config.backends[0] = VMLIB_BACKEND_SOFT;
+    OK(vmlib_vm_create(&config, &fast));
+    open_pc(&pc, copier, (uint64_t)(copier_end - copier), true);
+    assert_int_equal(vmlib_machine_attach(NULL, other), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_machine_attach(pc.machine, NULL), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_machine_attach(pc.machine, fast), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_machine_attach(pc.machine, pc.vm[0]), VMLIB_E_EXISTS);
+    assert_int_equal(vmlib_machine_attach(pc.machine, pc.vm[1]), VMLIB_E_EXISTS);
+    assert_int_equal(vmlib_machine_move(NULL, other), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_machine_move(pc.machine, other), VMLIB_E_NOTFOUND);
+    OK(vmlib_machine_move(pc.machine, pc.vm[0]));
+    wrong.size = 4;
+    assert_int_equal(vmlib_machine_step(NULL, pc.vcpu, 0, &e), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_machine_step(pc.machine, NULL, 0, &e), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_machine_step(pc.machine, pc.vcpu, 0, &wrong), VMLIB_E_INVAL);
+    OK(vmlib_machine_attach(pc.machine, other));
+    assert_int_equal(vmlib_machine_attach(pc.machine, fast), VMLIB_E_LIMIT);
+    OK(vmlib_machine_move(pc.machine, other));
+    run(&pc, 3, true);
+    assert_int_equal(pc.result.end, VMLIB_MACHINE_DEBUG_EXIT);
+    close_pc(&pc);
+    vmlib_vm_unref(other);
+    vmlib_vm_unref(fast);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(timers),
+        cmocka_unit_test(kernels),
+        cmocka_unit_test(unclaimed_then_device),
+        cmocka_unit_test(refused),
+    };
+
+    if (argc < 2) {
+        printf("SKIP: no guests\n");
+        return 77;
+    }
+    folder = argv[1];
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
