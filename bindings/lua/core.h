@@ -1,0 +1,133 @@
+/*
+ * The Lua module: what its files share.
+ *
+ * Rules. No Lua error may cross a frame of the library, so callbacks run under lua_pcall() and
+ * everything they need is created before the run begins. Functions of handlers live in a table that
+ * belongs to the VM object, never in the registry, so that the collector sees every cycle.
+ */
+#ifndef VMLIB_LUA_CORE_H
+#define VMLIB_LUA_CORE_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include <vmlib/boot.h>
+#include <vmlib/devices/machine.h>
+#include <vmlib/mock.h>
+#include <vmlib/vmlib.h>
+
+#define TYPE_VM      "vmlib.VM"
+#define TYPE_VCPU    "vmlib.VCPU"
+#define TYPE_REGION  "vmlib.Region"
+#define TYPE_HANDLER "vmlib.Handler"
+#define TYPE_MACHINE "vmlib.Machine"
+
+struct record_type;
+
+/* User values of a VM: 1 its functions by number, 2 its vCPU objects by index (weak). */
+struct lua_vm {
+    vmlib_vm *vm;  /* NULL: closed */
+    int functions; /* numbers given so far */
+    unsigned running;
+};
+
+/* User value 1 of everything else: its VM. */
+struct lua_vcpu {
+    vmlib_vcpu *vcpu;
+    struct vmlib_exit last;
+};
+
+/* A record: own memory behind it, or a look into somebody's (`data` of a callback's caller; of a
+ * whole, user value 1, at `offset`). */
+struct lua_record {
+    const struct record_type *type;
+    char *data;
+    struct lua_record *whole;
+    uint32_t offset;
+};
+
+/* --- errors.c --- */
+
+/* Raise an error object with the library's detail text. */
+int core_error(lua_State *L, int code);
+int core_devices_error(lua_State *L, int code);
+int core_error_text(lua_State *L, int code, const char *detail);
+void core_errors_init(lua_State *L);
+
+/* --- record.c --- */
+
+/* Push a record with memory of its own; returns that memory. */
+void *core_record_new(lua_State *L, int id);
+void core_record_copy(lua_State *L, int id, const void *data);
+/* The struct of the record at `index`; raises an error for anything else. */
+void *core_record_check(lua_State *L, int index, int id);
+/* NULL for anything else. */
+void *core_record_test(lua_State *L, int index, int id);
+void core_records_init(lua_State *L);
+void core_push_type(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
+/* Assign each member of the table at `table` to the record on top. */
+void core_record_fill(lua_State *L, int table);
+
+/* --- numbers --- */
+
+/* An integer that fits `bits` bits, unsigned; 64: any. */
+uint64_t core_number(lua_State *L, int index, unsigned bits);
+/* Member of the table of options at `index` (which may be absent), or the default. */
+uint64_t core_option(lua_State *L, int index, const char *name, unsigned bits, uint64_t otherwise);
+bool core_option_flag(lua_State *L, int index, const char *name);
+
+/* --- objects --- */
+
+struct lua_vm *core_vm(lua_State *L, int index); /* open ones only */
+struct lua_vcpu *core_vcpu(lua_State *L, int index);
+/* Push the object of a vCPU of the VM at `vm`. */
+void core_vcpu_push(lua_State *L, int vm, vmlib_vcpu *vcpu);
+/* The VM behind the object at `index`: pushes it. */
+struct lua_vm *core_vm_of(lua_State *L, int index);
+/* Keep the function at `index` in the VM at `vm`; returns its number. */
+int core_function_keep(lua_State *L, int vm, int index);
+void core_function_drop(lua_State *L, int vm, int number);
+
+/* --- runs: what callbacks on this thread need --- */
+
+struct lua_run {
+    lua_State *L;
+    int functions, vcpu, exit, error; /* places in the stack */
+    struct lua_record *record;        /* the one at `exit` */
+    vmlib_vcpu *running;
+    vmlib_machine *machine; /* NULL: a plain vCPU */
+    bool failed;            /* the error is in its place */
+    struct lua_run *outer;
+    /* Ctrl-C */
+    uint64_t generation;
+};
+extern _Thread_local struct lua_run *core_run;
+
+/* Prepare; `vcpu` is the object's index, its VM is pushed. */
+void core_run_begin(lua_State *L, struct lua_run *run, int vcpu, vmlib_machine *machine);
+void core_run_end(struct lua_run *run);
+int core_handler_add(lua_State *L);
+int core_doorbell_add(lua_State *L);
+void core_output(void *opaque, const void *data, size_t bytes);
+
+void core_vm_init(lua_State *L);
+void core_vcpu_init(lua_State *L);
+void core_region_init(lua_State *L);
+void core_handler_init(lua_State *L);
+void core_machine_init(lua_State *L);
+int core_region_create(lua_State *L);
+
+/* boot.c: what a boot function's table says. Buffers are strings of that table. */
+struct core_boot {
+    struct vmlib_boot_params params;
+    struct vmlib_boot_module modules[VMLIB_BOOT_MODULES_MAX];
+};
+void core_boot_parse(lua_State *L, int kernel, int table, struct core_boot *boot);
+int core_boot_load(lua_State *L);
+int core_vm_create(lua_State *L);
+int core_machine_create(lua_State *L);
+
+#endif

@@ -1,0 +1,85 @@
+/* The Lua module vmlib: functions without an object, and initialization. */
+#include "core.h"
+#include "records.inc"
+
+static int backend_query(lua_State *L)
+{
+    uint32_t backend = (uint32_t)core_number(L, 1, 32);
+    struct vmlib_backend_info *info = core_record_new(L, RECORD_BACKEND_INFO);
+    int rc = vmlib_backend_query(backend, info);
+
+    return rc < 0 ? core_error(L, rc) : 1;
+}
+
+static int backend_feature(lua_State *L)
+{
+    uint32_t support = 0;
+    int rc = vmlib_backend_feature((uint32_t)core_number(L, 1, 32), (uint32_t)core_number(L, 2, 32),
+                                   &support);
+
+    lua_pushinteger(L, support);
+    return rc < 0 ? core_error(L, rc) : 1;
+}
+
+static int backend_by_name(lua_State *L)
+{
+    uint32_t backend = 0;
+    int rc = vmlib_backend_by_name(luaL_checkstring(L, 1), &backend);
+
+    lua_pushinteger(L, backend);
+    return rc < 0 ? core_error(L, rc) : 1;
+}
+
+static int boot_detect(lua_State *L)
+{
+    size_t bytes;
+    const char *data = luaL_checklstring(L, 1, &bytes);
+    uint32_t format = 0;
+    int rc = vmlib_boot_detect(data, bytes, &format);
+
+    lua_pushinteger(L, format);
+    return rc < 0 ? core_devices_error(L, rc) : 1;
+}
+
+static int exit_name(lua_State *L)
+{
+    lua_pushstring(L, vmlib_exit_name((uint32_t)core_number(L, 1, 32)));
+    return 1;
+}
+
+static int version(lua_State *L)
+{
+    uint32_t number = vmlib_version();
+
+    lua_pushfstring(L, "%d.%d.%d", (int)(number / 1000000), (int)(number / 1000 % 1000),
+                    (int)(number % 1000));
+    return 1;
+}
+
+__attribute__((visibility("default"))) int luaopen_vmlib(lua_State *L);
+
+int luaopen_vmlib(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"vm", core_vm_create},
+                                         {"machine", core_machine_create},
+                                         {"boot_load", core_boot_load},
+                                         {"boot_detect", boot_detect},
+                                         {"backend_query", backend_query},
+                                         {"backend_feature", backend_feature},
+                                         {"backend_by_name", backend_by_name},
+                                         {"exit_name", exit_name},
+                                         {"version", version},
+                                         {NULL, NULL}};
+
+    core_errors_init(L);
+    core_vm_init(L);
+    core_vcpu_init(L);
+    core_region_init(L);
+    core_handler_init(L);
+    core_machine_init(L);
+    luaL_newlib(L, functions);
+    core_records_init(L);
+    (void)record_constants;
+    (void)record_registers;
+    return 1;
+}
