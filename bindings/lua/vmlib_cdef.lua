@@ -482,6 +482,11 @@ int vmlib_machine_memory_map(vmlib_machine *machine, struct vmlib_boot_memory *m
                                        uint32_t *count);
 int vmlib_machine_stats(vmlib_machine *machine, struct vmlib_machine_stats *stats);
 const char *vmlib_machine_end_name(uint32_t end);
+int vmlib_handoff_share(vmlib_region *region, vmlib_vm *vm, uint32_t prot, uint32_t flags,
+                                  vmlib_region **shared);
+int vmlib_handoff_memory(vmlib_region *from, vmlib_region *to);
+int vmlib_handoff_vcpu(vmlib_vcpu *from, vmlib_vcpu *to, uint32_t flags,
+                                 struct vmlib_exit *exit);
 typedef struct vmlib_lockstep vmlib_lockstep;
 struct vmlib_lockstep_region {
     vmlib_region *region[2];
@@ -625,7 +630,8 @@ local constants = {
     FEATURE_PROT_EXEC = 16,
     FEATURE_NMI = 17,
     FEATURE_SMM = 18,
-    FEATURE_COUNT = 19,
+    FEATURE_HYPERCALL_HANDLERS = 19,
+    FEATURE_COUNT = 20,
     SUPPORT_REFUSED = 0,
     SUPPORT_APPROXIMATE = 1,
     SUPPORT_EMULATED = 2,
@@ -831,6 +837,7 @@ local constants = {
     MACHINE_STOPPED = 6,
     MACHINE_EXIT = 7,
     MACHINE_ERROR = 8,
+    HANDOFF_REPEAT = 1,
     LOCKSTEP_EXIT = 0,
     LOCKSTEP_INSN = 1,
     LOCKSTEP_COPY = 1,

@@ -55,6 +55,7 @@ class Feature(IntEnum):
     PROT_EXEC = 16  # regions without PROT_X
     NMI = 17  # vmlib_vcpu_nmi()
     SMM = 18  # system management mode
+    HYPERCALL_HANDLERS = 19  # VMCALL and VMMCALL are returned from run, or go to handlers
 
 
 class Support(IntEnum):
@@ -363,7 +364,7 @@ OK: Final = 0
 E_LAST: Final = -14  # lowest code in use by the library
 E_USER: Final = -1000
 BACKEND_LAST: Final = 4
-FEATURE_COUNT: Final = 19
+FEATURE_COUNT: Final = 20
 PAGE_SIZE: Final = 4096
 MAX_VCPUS: Final = 64
 CPUID_SUBLEAF: Final = 1
@@ -389,6 +390,7 @@ BOOT_MODULES_MAX: Final = 64
 MACHINE_NO_HPET: Final = 1
 MACHINE_UNCLAIMED_EXITS: Final = 2
 MACHINE_TIME_HOST: Final = 18446744073709551615
+HANDOFF_REPEAT: Final = 1
 LOCKSTEP_EXIT: Final = 0  # compare at exit records; step only to locate a difference
 LOCKSTEP_INSN: Final = 1  # compare after every instruction; both sides must single-step
 LOCKSTEP_COPY: Final = 1  # first copy memory and state of side 0 to side 1
@@ -487,6 +489,7 @@ __all__ = [
     "MACHINE_NO_HPET",
     "MACHINE_UNCLAIMED_EXITS",
     "MACHINE_TIME_HOST",
+    "HANDOFF_REPEAT",
     "LOCKSTEP_EXIT",
     "LOCKSTEP_INSN",
     "LOCKSTEP_COPY",
