@@ -55,7 +55,7 @@ static const struct x86_answer *replay(struct soft_vcpu *v, unsigned kind, uint6
 }
 
 static void remember(struct soft_vcpu *v, unsigned kind, uint64_t addr, unsigned size,
-                     const uint64_t value[4])
+                     uint64_t value, bool refused)
 {
     struct x86_cpu *cpu = &v->cpu;
     if (cpu->nanswers == X86_NANSWERS)
@@ -64,7 +64,8 @@ static void remember(struct soft_vcpu *v, unsigned kind, uint64_t addr, unsigned
     a->kind = (uint8_t)kind;
     a->addr = addr;
     a->size = (uint8_t)size;
-    memcpy(a->value, value, sizeof(a->value));
+    a->value[0] = value;
+    a->value[1] = refused; /* of MSRs */
     cpu->next_answer = cpu->nanswers;
 }
 
@@ -129,7 +130,6 @@ static enum x86_result take(struct soft_vcpu *v, enum vmi_verdict verdict, unsig
 static enum x86_result device(struct soft_vcpu *v, unsigned kind, uint64_t gpa, uint64_t lin,
                               unsigned size, uint64_t *value)
 {
-    uint64_t all[4] = {0};
     const struct x86_answer *a = replay(v, kind, gpa, size);
     if (a) {
         *value = a->value[0];
@@ -138,10 +138,8 @@ static enum x86_result device(struct soft_vcpu *v, unsigned kind, uint64_t gpa, 
     soft_outside(v);
     enum vmi_verdict verdict = vmi_exit_mmio(v->owner, gpa, lin, size, kind == SOFT_WRITE, value);
     enum x86_result r = take(v, verdict, kind, gpa, size);
-    if (r == X86_OK) {
-        all[0] = *value;
-        remember(v, kind, gpa, size, all);
-    }
+    if (r == X86_OK)
+        remember(v, kind, gpa, size, *value, false);
     return r;
 }
 
@@ -182,7 +180,6 @@ static void op_before_rmw(struct x86_cpu *cpu, uint64_t gpa, unsigned size)
 static enum x86_result port(struct soft_vcpu *v, unsigned kind, uint16_t number, unsigned size,
                             uint32_t *value)
 {
-    uint64_t all[4] = {0};
     const struct x86_answer *a = replay(v, kind, number, size);
     if (a) {
         *value = (uint32_t)a->value[0];
@@ -191,10 +188,8 @@ static enum x86_result port(struct soft_vcpu *v, unsigned kind, uint16_t number,
     soft_outside(v);
     enum vmi_verdict verdict = vmi_exit_pio(v->owner, number, size, kind == SOFT_OUT, value);
     enum x86_result r = take(v, verdict, kind, number, size);
-    if (r == X86_OK) {
-        all[0] = *value;
-        remember(v, kind, number, size, all);
-    }
+    if (r == X86_OK)
+        remember(v, kind, number, size, *value, false);
     return r;
 }
 
@@ -220,7 +215,6 @@ static enum x86_result msr(struct x86_cpu *cpu, unsigned kind, uint32_t index, b
                            uint64_t *value)
 {
     struct soft_vcpu *v = soft_of(cpu);
-    uint64_t all[4] = {0};
     const struct x86_answer *a = replay(v, kind, index, 8);
     if (a) {
         *value = a->value[0];
@@ -231,9 +225,7 @@ static enum x86_result msr(struct x86_cpu *cpu, unsigned kind, uint32_t index, b
     enum x86_result r = take(v, verdict, kind, index, 8);
     if (r != X86_OK)
         return r;
-    all[0] = *value;
-    all[1] = verdict == VMI_NONE;
-    remember(v, kind, index, 8, all);
+    remember(v, kind, index, 8, *value, verdict == VMI_NONE);
     return verdict == VMI_NONE ? X86_AGAIN : X86_OK;
 }
 

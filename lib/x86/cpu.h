@@ -80,6 +80,12 @@ struct x86_tlb_entry {
     uint64_t ex;
     uintptr_t addend;
 };
+/* The device page used last, which has no entry: tags as above. */
+struct x86_tlb_device {
+    uint64_t rd, wr;
+    uint64_t page; /* guest-physical */
+    uint32_t bank;
+};
 /* One bank per kind of access right; tlb points to the one in force. */
 enum x86_tlb_bank {
     X86_BANK_SUPER, /* CPL < 3 and implicit supervisor accesses; user pages refused if CR4.SMAP */
@@ -262,6 +268,7 @@ struct x86_cpu {
     struct x86_tlb_entry *tlb_banks; /* X86_NBANKS * X86_TLB_SIZE entries, owner's memory */
     struct x86_psc_entry psc[X86_PSC_SIZE];
     uint64_t tlb_large[X86_TLB_LARGE_WORDS];
+    struct x86_tlb_device tlb_device;
     bool tlb_writable; /* some entry has had a write tag since the last flush */
 
     /* --- device accesses of the current instruction already answered by the host --- */

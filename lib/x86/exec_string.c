@@ -168,6 +168,22 @@ X86_RAW void raw_copy(uintptr_t to, uintptr_t from, size_t n)
 #endif
 }
 
+/* n bytes of a pattern of 8 bytes, which repeats an element. */
+X86_RAW void raw_fill(uintptr_t to, uint64_t pattern, size_t n)
+{
+    size_t i = 0;
+#if !defined(__SANITIZE_THREAD__)
+    const uint64_t line[8] = {pattern, pattern, pattern, pattern,
+                              pattern, pattern, pattern, pattern};
+    for (; i + sizeof(line) <= n; i += sizeof(line))
+        memcpy((void *)(to + i), line, sizeof(line)); /* becomes vector stores */
+#endif
+    for (; i + 8 <= n; i += 8)
+        x86_raw_st64(to + i, pattern);
+    for (; i < n; i++)
+        x86_raw_st8(to + i, (uint8_t)(pattern >> (8 * (i & 7))));
+}
+
 /* Bytes from offset off that stay in one page, in the address size, in the segment's limit; 0: go
  * element by element. */
 static inline size_t room(const struct x86_cpu *cpu, unsigned seg, uint64_t off, uint64_t mask,
@@ -230,12 +246,8 @@ static uint64_t stos_bulk(struct x86_cpu *cpu, struct x86_uop *u, unsigned size,
     /* Repeat the element over 8 bytes, so that all sizes are one loop. */
     if (size < 8)
         v = (v & (UINT64_MAX >> (64 - 8 * size))) * (UINT64_MAX / (UINT64_MAX >> (64 - 8 * size)));
-    size_t bytes = elements * size, i = 0;
-    for (; i + 8 <= bytes; i += 8)
-        x86_raw_st64(dst + i, v);
-    for (; i < bytes; i++)
-        x86_raw_st8(dst + i, (uint8_t)(v >> (8 * (i % size))));
-    advance(cpu, X86_RDI, (int64_t)bytes, mask);
+    raw_fill(dst, v, elements * size);
+    advance(cpu, X86_RDI, (int64_t)(elements * size), mask);
     return elements;
 }
 

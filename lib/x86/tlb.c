@@ -14,6 +14,7 @@ void x86_tlb_flush(struct x86_cpu *cpu)
     if (++cpu->tlb_gen >= GENERATIONS) {
         memset(cpu->tlb_banks, 0, sizeof(*cpu->tlb_banks) * X86_TLB_SIZE * X86_NBANKS);
         memset(cpu->psc, 0, sizeof(cpu->psc));
+        cpu->tlb_device = (struct x86_tlb_device){0};
         cpu->tlb_gen = 1;
     }
     memset(cpu->tlb_large, 0, sizeof(cpu->tlb_large));
@@ -60,6 +61,7 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t lin)
         if (e->rd == tag || e->wr == tag || e->ex == tag)
             e->rd = e->wr = e->ex = 0;
     }
+    cpu->tlb_device.rd = cpu->tlb_device.wr = 0;
     /* INVLPG drops the paging-structure caches whatever they are for: SDM Vol.3A 4.10.4.1 */
     for (unsigned i = 0; i < X86_PSC_SIZE; i++)
         cpu->psc[i].tag = 0;
@@ -141,6 +143,30 @@ static bool hit(const struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
     return true;
 }
 
+/* A device page: no entry serves it, but the walk need not be repeated. */
+static void note_device(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
+                        const struct x86_who *who, uint64_t gpa, unsigned page_bits)
+{
+    struct x86_tlb_device *d = &cpu->tlb_device;
+    uint64_t tag = (lin & ~X86_PAGE_MASK) | cpu->tlb_gen, page = gpa & ~X86_PAGE_MASK;
+    if (d->bank != who->bank || d->page != page)
+        *d = (struct x86_tlb_device){.page = page, .bank = who->bank};
+    *(acc == X86_ACC_WRITE ? &d->wr : &d->rd) = tag;
+    if (page_bits > 12)
+        note_large(cpu, lin, page_bits);
+}
+
+static bool hit_device(const struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
+                       const struct x86_who *who, struct x86_spot *s)
+{
+    const struct x86_tlb_device *d = &cpu->tlb_device;
+    uint64_t tag = (lin & ~X86_PAGE_MASK) | cpu->tlb_gen;
+    if ((acc == X86_ACC_WRITE ? d->wr : d->rd) != tag || d->bank != who->bank)
+        return false;
+    *s = (struct x86_spot){.gpa = d->page | (lin & X86_PAGE_MASK)};
+    return true;
+}
+
 static enum x86_result locate_walk(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
                                    const struct x86_who *who, struct x86_spot *s)
 {
@@ -158,15 +184,21 @@ static enum x86_result locate_walk(struct x86_cpu *cpu, uint64_t lin, enum x86_a
     s->direct = page.host && (acc != X86_ACC_WRITE || (page.writable && !page.write_slow));
     if (acc == X86_ACC_EXEC && !page.exec)
         s->host = NULL;
-    if (page.host && !w.uncached)
+    if (w.uncached)
+        return X86_OK;
+    if (page.host)
         fill(cpu, lin, who, &w, &page);
+    else if (acc != X86_ACC_EXEC)
+        note_device(cpu, lin, acc, who, w.gpa, w.page_bits);
     return X86_OK;
 }
 
 enum x86_result x86_locate(struct x86_cpu *cpu, uint64_t lin, enum x86_access acc,
                            const struct x86_who *who, struct x86_spot *s)
 {
-    return hit(cpu, lin, acc, who, s) ? X86_OK : locate_walk(cpu, lin, acc, who, s);
+    if (hit(cpu, lin, acc, who, s) || hit_device(cpu, lin, acc, who, s))
+        return X86_OK;
+    return locate_walk(cpu, lin, acc, who, s);
 }
 
 enum x86_result x86_fetch_page(struct x86_cpu *cpu, uint64_t lin, const uint8_t **host,
