@@ -289,6 +289,7 @@ GUEST(g_protected, "addr32 movb $5, 0xa0000; addr32 movb 0xa0000, %al; addr32 in
 static void s3_2_protection_and_repeat(void **state)
 {
     struct world *w = *state;
+    world_need(VMLIB_FEATURE_PROT_EXEC);
     world_need(VMLIB_FEATURE_PROT_READ);
     world_need(VMLIB_FEATURE_PROT_WRITE);
     LOAD(w, g_protected);
