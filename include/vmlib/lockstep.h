@@ -26,7 +26,8 @@ typedef struct vmlib_lockstep vmlib_lockstep;
 /* vmlib_lockstep_config.flags */
 #define VMLIB_LOCKSTEP_COPY 1u /**< first copy memory and state of side 0 to side 1 */
 /** The handlers of the two VMs answer, each side its own: nothing is asked for both, and a
- * difference is not located, for devices cannot go back. For deterministic machines. */
+ * difference is located only with `slice` 1, for devices cannot go back. For deterministic
+ * machines. */
 #define VMLIB_LOCKSTEP_OWN_DEVICES  2u
 #define VMLIB_LOCKSTEP_X87_POINTERS 4u /**< compare the x87 FOP, FIP and FDP, too */
 

@@ -89,7 +89,8 @@ int vmlib_machine_create(vmlib_vm *vm, const struct vmlib_machine_config *config
     if (config->size != sizeof *config)
         return vmi_dev_error(VMLIB_E_INVAL,
                              "config: size is not that of struct vmlib_machine_config");
-    if (config->flags & ~(VMLIB_MACHINE_NO_HPET | VMLIB_MACHINE_UNCLAIMED_EXITS))
+    if (config->flags &
+        ~(VMLIB_MACHINE_NO_HPET | VMLIB_MACHINE_UNCLAIMED_EXITS | VMLIB_MACHINE_DIRTY_LOG))
         return vmi_dev_error(VMLIB_E_INVAL, "config: unknown flags %#x", config->flags);
     m = calloc(1, sizeof *m);
     if (!m)

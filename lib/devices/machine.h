@@ -170,6 +170,11 @@ struct vmi_machine_cpu *vmi_machine_cpu_of(struct vmlib_machine *m, vmlib_vcpu *
 int vmi_machine_add_handlers(struct vmlib_machine *m, struct vmi_machine_home *home);
 void vmi_machine_drop_home(struct vmlib_machine *m, struct vmi_machine_home *home);
 
+static inline uint32_t vmi_machine_ram_flags(const struct vmlib_machine *m)
+{
+    return m->config.flags & VMLIB_MACHINE_DIRTY_LOG ? VMLIB_REGION_DIRTY_LOG : 0;
+}
+
 /* machine_setup.c */
 int vmi_machine_cpuid(struct vmlib_machine *m);
 

@@ -19,8 +19,8 @@ static int attach_ram(struct vmlib_machine *m, struct vmi_machine_home *home)
 
     for (n = 0; n < VMI_MACHINE_RAM && !error; n++)
         if (m->home[0].ram[n])
-            error =
-                vmlib_handoff_share(m->home[0].ram[n], home->vm, VMLIB_PROT_RWX, 0, &home->ram[n]);
+            error = vmlib_handoff_share(m->home[0].ram[n], home->vm, VMLIB_PROT_RWX,
+                                        vmi_machine_ram_flags(m), &home->ram[n]);
     return error; /* the text is there */
 }
 

@@ -21,6 +21,7 @@ static int add_region(struct vmlib_machine *m, unsigned n, uint64_t gpa, uint64_
         return 0;
     config.gpa = gpa;
     config.bytes = bytes;
+    config.flags = vmi_machine_ram_flags(m);
     error = vmlib_region_create(m->vm, &config, &m->home[0].ram[n]);
     return error ? vmi_dev_error_lib(error, "RAM") : 0;
 }
@@ -64,6 +65,23 @@ int vmlib_machine_add_ram(vmlib_machine *machine, uint64_t bytes)
     vmi_rtc_set_memory(&m->rtc, below, above);
     m->ports.memory = bytes;
     return 0;
+}
+
+int vmlib_machine_ram(vmlib_machine *machine, uint32_t index, vmlib_region **region)
+{
+    unsigned n;
+
+    if (!machine || !region)
+        return vmi_dev_error(VMLIB_E_INVAL, "%s is NULL", machine ? "region" : "machine");
+    for (n = 0; n < VMI_MACHINE_RAM; n++) {
+        vmlib_region *ram = machine->home[machine->at].ram[n];
+
+        if (!ram || index-- > 0)
+            continue;
+        *region = vmlib_region_ref(ram);
+        return 0;
+    }
+    return vmi_dev_error(VMLIB_E_NOTFOUND, "index: there are fewer regions");
 }
 
 static unsigned memory_map(const struct vmlib_machine *m, struct vmlib_boot_memory map[5])

@@ -189,7 +189,7 @@ static int turn(struct vmlib_lockstep *l, bool step, bool last, uint32_t *end)
     if (!limit && !l->config.run)
         error = peek(l);
     if (!error && !l->side[0].fresh && !l->side[1].fresh)
-        error = compare(l, step);
+        error = compare(l, step || l->config.slice == 1);
     return error;
 }
 
@@ -263,6 +263,13 @@ static int locate(struct vmlib_lockstep *l)
     return 0;
 }
 
+/* Has one instruction been executed since the point, by budget? */
+static bool single(const struct vmlib_lockstep *l)
+{
+    return l->insn.length && l->budgets && l->config.slice == 1 &&
+           l->side[0].instructions <= l->result.equal_at + 1;
+}
+
 static bool can_locate(const struct vmlib_lockstep *l)
 {
     return l->config.grain == VMLIB_LOCKSTEP_EXIT && l->side[0].steps && l->side[1].steps &&
@@ -275,7 +282,7 @@ static int differs(struct vmlib_lockstep *l)
 
     if (can_locate(l)) {
         error = locate(l);
-    } else if (l->config.grain == VMLIB_LOCKSTEP_INSN) {
+    } else if (l->config.grain == VMLIB_LOCKSTEP_INSN || single(l)) {
         located(l);
     }
     if (!error && l->differences)
@@ -298,7 +305,7 @@ int vmlib_lockstep_run(vmlib_lockstep *lockstep, uint64_t limit,
     l->result.end = 0;
     if (!l->compared) {
         l->compared = true;
-        error = compare(l, step);
+        error = compare(l, step || l->config.slice == 1);
     }
     if (l->differences)
         l->result.end = VMLIB_LOCKSTEP_DIFFERENCE; /* they start with it */

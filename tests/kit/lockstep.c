@@ -257,6 +257,57 @@ static void sound_copy(void **state)
     close_pair(&p);
 }
 
+/* --- sides with devices of their own --- */
+
+static int own(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
+{
+    (void)vcpu;
+    return device_answer(opaque, exit);
+}
+
+static void own_devices(struct pair *p, struct device device[2])
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct vmlib_handler_config h = VMLIB_HANDLER_CONFIG_INIT;
+
+        memset(&device[i], 0, sizeof(device[i]));
+        h.fn = own;
+        h.opaque = &device[i];
+        h.last = UINT16_MAX;
+        OK(vmlib_handler_add(p->side[i].vm, &h, NULL));
+        h.kind = VMLIB_HANDLER_MMIO;
+        h.last = UINT32_MAX;
+        OK(vmlib_handler_add(p->side[i].vm, &h, NULL));
+    }
+}
+
+static void find_with_own_devices(void **state)
+{
+    (void)state;
+    for (int bug = 1; bug <= 5; bug++)
+        for (uint64_t slice = 1; slice <= 100; slice *= 100) {
+            struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+            struct vmlib_lockstep_region region;
+            struct device device[2];
+            struct pair p;
+            struct vmlib_lockstep_config config = open_pair(&p, bug, 15, &region);
+
+            own_devices(&p, device);
+            config.flags |= VMLIB_LOCKSTEP_OWN_DEVICES;
+            config.slice = slice;
+            OK(vmlib_lockstep_create(&config, &p.lockstep));
+            OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+            assert_int_equal(r.end, VMLIB_LOCKSTEP_DIFFERENCE);
+            assert_int_equal(r.located, slice == 1);
+            if (slice == 1)
+                assert_memory_equal(r.insn.bytes, bugs[bug - 1].bytes, bugs[bug - 1].length);
+            else
+                assert_non_null(strstr(report(p.lockstep), "devices cannot go back"));
+            assert_in_range(r.instructions[0] - r.equal_at, 1, slice);
+            close_pair(&p);
+        }
+}
+
 /* --- excuses --- */
 
 static void carry_of_stc(void *opaque, const struct vmlib_lockstep_insn *insn,
@@ -379,10 +430,10 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_exits), cmocka_unit_test(equal_instructions),
-        cmocka_unit_test(limits),      cmocka_unit_test(find_each),
-        cmocka_unit_test(sound_copy),  cmocka_unit_test(excused),
-        cmocka_unit_test(meddled),     cmocka_unit_test(inputs),
-        cmocka_unit_test(wrong_use),
+        cmocka_unit_test(limits),      cmocka_unit_test(find_with_own_devices),
+        cmocka_unit_test(find_each),   cmocka_unit_test(sound_copy),
+        cmocka_unit_test(excused),     cmocka_unit_test(meddled),
+        cmocka_unit_test(inputs),      cmocka_unit_test(wrong_use),
     };
 
     if (argc < 2) {

@@ -19,6 +19,7 @@ typedef struct vmlib_machine vmlib_machine;
 #define VMLIB_MACHINE_NO_HPET 1u
 /** Return accesses that no device claims as #VMLIB_MACHINE_EXIT instead of answering with ones. */
 #define VMLIB_MACHINE_UNCLAIMED_EXITS 2u
+#define VMLIB_MACHINE_DIRTY_LOG       4u /**< RAM with #VMLIB_REGION_DIRTY_LOG */
 
 #define VMLIB_MACHINE_TIME_HOST UINT64_MAX
 
@@ -144,6 +145,16 @@ VMLIB_API void vmlib_machine_destroy(vmlib_machine *machine);
  * @thread{any}
  */
 VMLIB_API int vmlib_machine_add_ram(vmlib_machine *machine, uint64_t bytes);
+
+/**
+ * Get a region of the machine's RAM, in the VM where the machine is.
+ * @param index From 0 on, in ascending order of addresses.
+ * @param[out] region A new reference.
+ * @retval VMLIB_E_INVAL an argument is NULL.
+ * @retval VMLIB_E_NOTFOUND there are fewer.
+ * @thread{any}
+ */
+VMLIB_API int vmlib_machine_ram(vmlib_machine *machine, uint32_t index, vmlib_region **region);
 
 /**
  * Create the next vCPU with its local APIC. The first one is the boot processor, the others wait
