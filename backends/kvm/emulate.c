@@ -61,7 +61,10 @@ static struct kvm_emulator *load(struct kvm_cpu *v, uint32_t groups)
     struct vmlib_state state;
     state.size = sizeof(state);
     struct kvm_emulator *e = emulator(v);
-    int rc = e != NULL ? kvm_get_state(v->owner, groups, &state) : VMLIB_E_NOMEM;
+    int rc = e == NULL            ? VMLIB_E_NOMEM
+             : groups == 0        ? 0
+             : groups == KVM_WALK ? kvm_get_walk(v, &state)
+                                  : kvm_get_state(v->owner, groups, &state);
     if (rc != 0) {
         v->error = rc;
         return NULL;
@@ -98,9 +101,18 @@ static bool arrived(const struct x86_cpu *cpu, const struct kvm_regs *r)
     return memcmp(cpu->r, regs, sizeof(regs)) == 0;
 }
 
-int kvm_trial_begin(struct kvm_cpu *v)
+/* Back to the state that trials start from. */
+static void restore(struct kvm_emulator *e)
 {
-    struct kvm_emulator *e = load(v, STATE);
+    uint64_t gen = e->cpu.tlb_gen;
+    e->cpu = e->base;
+    e->cpu.tlb_gen = gen; /* no translation of a former trial may come back to life */
+    x86_tlb_flush(&e->cpu);
+}
+
+int kvm_trial_begin(struct kvm_cpu *v, bool vectors)
+{
+    struct kvm_emulator *e = load(v, vectors ? STATE : KVM_WALK);
     if (e == NULL)
         return v->error;
     e->base = e->cpu;
@@ -113,16 +125,13 @@ bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_
     struct kvm_emulator *e = v->emulator;
     struct x86_cpu *cpu = &e->cpu;
     struct vmlib_exit header;
-    uint64_t gen = cpu->tlb_gen;
-    *cpu = e->base;
-    cpu->tlb_gen = gen; /* no translation of a former trial may come back to life */
-    put_regs(cpu, regs);
-    x86_tlb_flush(cpu);
+    cpu->rip = regs->rip;
     vmi_describe(cpu, &header);
     uint64_t next = regs->rip + header.insn_len;
     bool string = regs->rip == after->rip && (header.insn[0] & 0xfe) == 0xf2;
     if (header.insn_len == 0 || (next != after->rip && !string))
         return false;
+    put_regs(cpu, regs);
     *first = header.insn[0];
     e->trial = true;
     e->matched = e->strange = false;
@@ -140,18 +149,18 @@ bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_
         cpu->r[X86_RCX] += rcx - 1;
         cpu->rip = regs->rip;
     }
-    return cpu->leave == X86_LEAVE_LOOKUP && e->matched && !e->strange && cpu->rip == after->rip &&
-           arrived(cpu, after);
+    bool found = cpu->leave == X86_LEAVE_LOOKUP && e->matched && !e->strange &&
+                 cpu->rip == after->rip && arrived(cpu, after);
+    restore(e);
+    return found;
 }
 
-uint64_t kvm_trial_gva(struct kvm_cpu *v)
+/* The linear address of v->access, by an execution that reaches nothing. */
+static uint64_t find_gva(struct kvm_emulator *e)
 {
-    struct vmlib_exit header;
-    struct kvm_emulator *e = load(v, STATE & ~(VMLIB_STATE_MSRS | VMLIB_STATE_EVENTS));
-    if (e == NULL)
-        return 0;
-    e->base = e->cpu;
     struct x86_cpu *cpu = &e->cpu;
+    struct vmlib_exit header;
+    e->base = *cpu;
     vmi_describe(cpu, &header);
     if ((header.insn[0] & 0xfe) == 0xf2 && cpu->r[X86_RCX] != 0)
         cpu->r[X86_RCX] = 1;
@@ -163,11 +172,19 @@ uint64_t kvm_trial_gva(struct kvm_cpu *v)
     x86_step(cpu);
     x86_fp_sync(cpu);
     e->trial = false;
-    uint64_t gen = cpu->tlb_gen;
-    *cpu = e->base;
-    cpu->tlb_gen = gen;
-    x86_tlb_flush(cpu);
+    restore(e);
     return e->lin;
+}
+
+/* Vector registers are only asked for when an instruction turns out to need them. */
+uint64_t kvm_trial_gva(struct kvm_cpu *v)
+{
+    struct kvm_emulator *e = load(v, KVM_WALK);
+    uint64_t lin = e != NULL ? find_gva(e) : 0;
+    if (e == NULL || lin != 0)
+        return lin;
+    e = load(v, STATE & ~(VMLIB_STATE_MSRS | VMLIB_STATE_EVENTS));
+    return e != NULL ? find_gva(e) : 0;
 }
 
 /* --- one instruction for real --- */

@@ -136,14 +136,20 @@ int kvm_find_before(struct kvm_cpu *v)
     v->after = v->regs;
     found = first;
     if (first.rip == v->regs.rip) {
-        uint8_t byte;
-        rc = kvm_trial_begin(v);
+        /* Vector registers, which cost more, only when nothing is found without. */
+        bool there = false;
+        for (unsigned vectors = 0; rc == 0 && !there && vectors < 2; vectors++) {
+            uint8_t byte;
+            rc = kvm_trial_begin(v, vectors != 0);
+            if (rc == 0 && v->read_regs_valid && kvm_trial(v, &v->read_regs, &v->after, &byte)) {
+                found = v->read_regs;
+                there = true;
+            } else if (rc == 0) {
+                there = search(v, &v->after, &found);
+            }
+        }
         if (rc != 0)
             return rc;
-        if (v->read_regs_valid && kvm_trial(v, &v->read_regs, &v->after, &byte))
-            found = v->read_regs;
-        else
-            (void)search(v, &v->after, &found);
     }
     v->regs = v->shown = found;
     v->before = true;

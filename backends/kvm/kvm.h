@@ -260,7 +260,7 @@ void kvm_kick_destroy(struct kvm_cpu *v);
 struct x86_cpu *kvm_shadow(struct kvm_cpu *v, uint32_t groups);
 /* Trials: does the instruction at regs->rip, executed from regs, make the write in v->access and
  * end with `after`? Nothing is changed. *first: its first byte. */
-int kvm_trial_begin(struct kvm_cpu *v);
+int kvm_trial_begin(struct kvm_cpu *v, bool vectors);
 bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
                uint8_t *first);
 /* The linear address of v->access, which the instruction at rip makes; 0: not found. */
@@ -275,6 +275,9 @@ void kvm_emulate_forget(struct kvm_cpu *v);
 /* --- state.c --- */
 int kvm_get_state(struct vmi_vcpu *vcpu, uint32_t groups, struct vmlib_state *state);
 int kvm_set_state(struct vmi_vcpu *vcpu, uint32_t groups, const struct vmlib_state *state);
+/* Groups KVM_WALK without XCR0: cheap. */
+#define KVM_WALK (VMLIB_STATE_GPR | VMLIB_STATE_SEGMENTS | VMLIB_STATE_CONTROL)
+int kvm_get_walk(struct kvm_cpu *v, struct vmlib_state *state);
 int kvm_get_reg(struct vmi_vcpu *vcpu, uint32_t reg, uint64_t *value);
 int kvm_set_reg(struct vmi_vcpu *vcpu, uint32_t reg, uint64_t value);
 unsigned kvm_cpl(struct vmi_vcpu *vcpu);

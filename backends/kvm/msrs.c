@@ -189,8 +189,7 @@ static int set_filter(struct kvm_machine *vm, bool *denies)
 
 int kvm_msrs_vm(struct kvm_machine *vm)
 {
-    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
-                                 .args = {WANTED_EXITS}};
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR, .args = {WANTED_EXITS}};
     pthread_mutex_init(&vm->filter_lock, NULL);
     vm->filter_epoch = UINT32_MAX;
     if (vm->caps.msr_exits && kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0)

@@ -129,6 +129,20 @@ static uint32_t parts_of(uint32_t groups)
            (groups & VMLIB_STATE_EVENTS ? KVM_PART_EVENTS : 0);
 }
 
+/* What a walk through the guest's tables and a decoder need, from the cache and nothing else. */
+int kvm_get_walk(struct kvm_cpu *v, struct vmlib_state *o)
+{
+    int r = kvm_look(v, KVM_PART_REGS | KVM_PART_SREGS);
+    if (r)
+        return r;
+    kvm_gpr_to_api(&v->regs, &o->gpr);
+    kvm_segments_to_api(&v->sregs, &o->segments);
+    kvm_control_to_api(&v->sregs, &o->control);
+    get_pdptes(v, o->control.pdpte);
+    o->control.xcr0 = X86_XCR0_X87;
+    return 0;
+}
+
 int kvm_get_state(struct vmi_vcpu *vcpu, uint32_t groups, struct vmlib_state *o)
 {
     struct kvm_cpu *v = kvm_cpu_of(vcpu);

@@ -2,13 +2,11 @@
 #include "kvm/kvm.h"
 #include "state/state.h"
 
-#define WALK (VMLIB_STATE_GPR | VMLIB_STATE_SEGMENTS | VMLIB_STATE_CONTROL)
-
 /* Not KVM_TRANSLATE: that one does not say why there is no translation. */
 void kvm_translate(struct vmi_vcpu *vcpu, uint64_t gva, uint32_t access, bool user,
                    struct vmlib_translation *t)
 {
-    struct x86_cpu *cpu = kvm_shadow(kvm_cpu_of(vcpu), WALK);
+    struct x86_cpu *cpu = kvm_shadow(kvm_cpu_of(vcpu), KVM_WALK);
     if (cpu)
         vmi_translate(cpu, gva, access, user, t);
     else
@@ -17,7 +15,7 @@ void kvm_translate(struct vmi_vcpu *vcpu, uint64_t gva, uint32_t access, bool us
 
 void kvm_describe_at(struct kvm_cpu *v, uint64_t rip)
 {
-    struct x86_cpu *cpu = kvm_shadow(v, WALK);
+    struct x86_cpu *cpu = kvm_shadow(v, KVM_WALK);
     if (!cpu)
         return;
     uint64_t now = cpu->rip;

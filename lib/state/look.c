@@ -21,7 +21,7 @@ uint32_t vmi_mode(const struct x86_cpu *cpu)
 /* Instruction bytes without side effects: what memory holds now. */
 static unsigned peek_code(struct x86_cpu *cpu, uint64_t lin, uint8_t *buf, unsigned n)
 {
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n;) {
         struct x86_translation t;
         struct x86_page page;
         uint64_t at = (lin + i) & cpu->lin_mask;
@@ -30,7 +30,8 @@ static unsigned peek_code(struct x86_cpu *cpu, uint64_t lin, uint8_t *buf, unsig
         cpu->ops->page(cpu, t.gpa, X86_ACC_EXEC, &page);
         if (!page.host)
             return i;
-        buf[i] = x86_raw_ld8((uintptr_t)page.host + (t.gpa & 0xfff));
+        for (uint64_t in = t.gpa & 0xfff; i < n && in < 0x1000; i++, in++)
+            buf[i] = x86_raw_ld8((uintptr_t)page.host + in);
     }
     return n;
 }
