@@ -45,6 +45,7 @@ struct world {
 };
 
 extern uint32_t backend_under_test;
+extern bool world_any_backend; /* set before world_main(): also one that runs no guest code */
 
 /* The backend list of the config is replaced. */
 struct world *world_create(const struct vmlib_vm_config *config);
