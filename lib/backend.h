@@ -157,6 +157,9 @@ struct vmi_backend {
     /* With a deadline, core calls run() in slices of this many instructions and looks at the clock
      * in between; 0: run() comes back by itself soon after vcpu->deadline_ns. */
     uint32_t slice;
+    /* vm_create() itself answers VMLIB_E_UNAVAILABLE with the reason: probe() need not come first.
+     */
+    bool create_probes;
 
     /* Any thread. May a VM be created here? 0, or VMLIB_E_UNAVAILABLE with the reason. */
     int (*probe)(char *reason, size_t bytes);

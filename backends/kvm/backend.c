@@ -86,6 +86,7 @@ const struct vmi_backend vmi_backend_kvm = {
     .id = VMLIB_BACKEND_KVM,
     .max_vcpus = VMLIB_MAX_VCPUS,
     .phys_bits = 52,
+    .create_probes = true,
     .probe = kvm_probe,
     .feature = feature,
     .vm_create = kvm_vm_create,

@@ -65,7 +65,7 @@ struct kvm_machine {
     uint32_t cpuid[KVM_CPUID_WORDS]; /* what KVM_GET_SUPPORTED_CPUID offers; cpuid.c */
     /* msrs.c: the filter in force belongs to this state of the handlers */
     pthread_mutex_t filter_lock;
-    _Atomic uint32_t filter_epoch; /* of vmi_vm.handlers_epoch; ~0: none yet */
+    _Atomic uint32_t filter_epoch; /* of vmi_vm.handlers_epoch */
     bool filter_denies;            /* some MSR of the direct ones is watched */
 };
 

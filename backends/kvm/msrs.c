@@ -187,14 +187,16 @@ static int set_filter(struct kvm_machine *vm, bool *denies)
 #define WANTED_EXITS \
     (KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER)
 
+/* The filter is set while the VM is still empty: later the kernel waits for readers of what it
+ * replaces, which takes longer than all the rest of a VM's creation on a busy machine. */
 int kvm_msrs_vm(struct kvm_machine *vm)
 {
     struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR, .args = {WANTED_EXITS}};
     pthread_mutex_init(&vm->filter_lock, NULL);
-    vm->filter_epoch = UINT32_MAX;
     if (vm->caps.msr_exits && kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0)
         return kvm_failed("KVM_CAP_X86_USER_SPACE_MSR");
-    return 0;
+    vm->filter_epoch = vm->owner->handlers_epoch;
+    return vm->caps.msr_filter ? set_filter(vm, &vm->filter_denies) : 0;
 }
 
 void kvm_msrs_vm_destroy(struct kvm_machine *vm)
@@ -212,10 +214,10 @@ int kvm_msrs_enter(struct kvm_cpu *v)
         return 0;
     pthread_mutex_lock(&vm->filter_lock);
     if (vm->filter_epoch != epoch) {
-        bool first = vm->filter_epoch == UINT32_MAX, any = false;
+        bool any = false;
         for (unsigned i = 0; i < NDIRECT; i++)
             any |= vmi_handler_covers(vm->owner, VMLIB_HANDLER_MSR, direct[i]);
-        if (first || any || vm->filter_denies)
+        if (any || vm->filter_denies)
             r = set_filter(vm, &vm->filter_denies);
         if (!r)
             atomic_store_explicit(&vm->filter_epoch, epoch, memory_order_release);

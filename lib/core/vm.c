@@ -56,31 +56,47 @@ static const char *lacks(const struct vmi_backend *b, const struct vmlib_vm_conf
     return c->phys_bits > b->phys_bits ? "phys_bits" : NULL;
 }
 
-/* First backend of the list that can do it; the reasons of the others go into the error text. */
-static int choose(const struct vmlib_vm_config *c, const struct vmi_backend **out)
+/* On the way through the caller's list: why the ones before would not do. */
+struct choice {
+    unsigned next;
+    int code;
+    char text[200];
+    size_t used;
+};
+
+static void rejected(struct choice *ch, uint32_t id, const struct vmi_backend *b,
+                     const char *reason)
+{
+    int n = snprintf(ch->text + ch->used, sizeof(ch->text) - ch->used, "; backend %u (%s): %s", id,
+                     b != NULL ? b->name : "?", reason);
+    ch->used += (size_t)n;
+    if (ch->used > sizeof(ch->text) - 1) {
+        ch->used = sizeof(ch->text) - 1;
+    }
+}
+
+/* The next backend of the list that can do it; the reasons of the others go into the error text. */
+static int choose(const struct vmlib_vm_config *c, struct choice *ch,
+                  const struct vmi_backend **out)
 {
     static const uint32_t defaults[VMLIB_VM_BACKENDS] = {VMLIB_BACKEND_SOFT, 0, 0, 0};
     const uint32_t *list = c->backends[0] == VMLIB_BACKEND_NONE ? defaults : c->backends;
-    char text[200] = "";
-    size_t used = 0;
-    int code = VMLIB_E_UNAVAILABLE;
-    for (unsigned i = 0; i < VMLIB_VM_BACKENDS && list[i] != VMLIB_BACKEND_NONE; i++) {
-        const struct vmi_backend *b = vmi_registry_find(list[i]);
+    while (ch->next < VMLIB_VM_BACKENDS && list[ch->next] != VMLIB_BACKEND_NONE) {
+        uint32_t id = list[ch->next++];
+        const struct vmi_backend *b = vmi_registry_find(id);
         char reason[96] = "not part of this build";
-        if (b != NULL && b->probe(reason, sizeof(reason)) == 0) {
+        if (b != NULL && (b->create_probes || b->probe(reason, sizeof(reason)) == 0)) {
             const char *missing = lacks(b, c);
             if (missing == NULL) {
                 *out = b;
                 return 0;
             }
             snprintf(reason, sizeof(reason), "lacks %s", missing);
-            code = VMLIB_E_UNSUPPORTED;
+            ch->code = VMLIB_E_UNSUPPORTED;
         }
-        int n = snprintf(text + used, sizeof(text) - used, "; backend %u (%s): %s", list[i],
-                         b != NULL ? b->name : "?", reason);
-        used = used + (size_t)n < sizeof(text) ? used + (size_t)n : sizeof(text) - 1;
+        rejected(ch, id, b, reason);
     }
-    return vmi_error(code, "config->backends%s", text);
+    return vmi_error(ch->code, "config->backends%s", ch->text);
 }
 
 static bool init_locks(struct vmlib_vm *vm)
@@ -138,13 +154,14 @@ int vmlib_vm_create(const struct vmlib_vm_config *config, vmlib_vm **out)
     vmlib_vm **vm = out;
     VMI_REQUIRE(vm);
     struct vmlib_vm_config c = VMLIB_VM_CONFIG_INIT;
+    struct choice choice = {.code = VMLIB_E_UNAVAILABLE};
     const struct vmi_backend *b = NULL;
     int rc = config != NULL ? vmi_args_in(&c, sizeof(c), config, "config") : 0;
     if (rc == 0) {
         rc = check_config(&c);
     }
     if (rc == 0) {
-        rc = choose(&c, &b);
+        rc = choose(&c, &choice, &b);
     }
     if (rc != 0) {
         return rc;
@@ -154,8 +171,15 @@ int vmlib_vm_create(const struct vmlib_vm_config *config, vmlib_vm **out)
         free(v);
         return vmi_error(VMLIB_E_NOMEM, "no memory for a VM");
     }
-    fill(v, &c, b);
-    rc = b->vm_create(&v->pub);
+    do {
+        fill(v, &c, b);
+        rc = b->vm_create(&v->pub);
+        if (rc != VMLIB_E_UNAVAILABLE) {
+            break;
+        }
+        rejected(&choice, b->id, b, vmlib_last_error());
+        rc = choose(&c, &choice, &b);
+    } while (rc == 0);
     if (rc != 0) {
         destroy_locks(v);
         free(v);
