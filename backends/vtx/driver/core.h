@@ -19,7 +19,7 @@
 #ifndef VTX_CORE_H
 #define VTX_CORE_H
 
-#include "platform.h"
+#include <platform.h> /* the kernel's or the mock's: the include path decides */
 #include "vmcs.h"
 #include "vmlib_vtx.h"
 
