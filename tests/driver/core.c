@@ -90,9 +90,8 @@ static void test_info(void **state)
     open_world(&w, MOCK_OLD);
     vtx_caps_info(&w.caps, &info);
     assert_int_equal(info.api, VMLIB_VTX_API);
-    assert_int_equal(info.features &
-                         (VMLIB_VTX_F_UNRESTRICTED | VMLIB_VTX_F_EPT_AD | VMLIB_VTX_F_TIMER),
-                     0);
+    assert_int_equal(
+        info.features & (VMLIB_VTX_F_UNRESTRICTED | VMLIB_VTX_F_EPT_AD | VMLIB_VTX_F_TIMER), 0);
     assert_int_equal(info.phys_bits, 40);
     close_world(&w);
     open_world(&w, MOCK_FULL);
@@ -148,8 +147,8 @@ static void test_groups_come_back(void **state)
     for (i = 0; i < VMLIB_VTX_SEGMENTS; i++)
         r->segments.s[i] = (struct vmlib_vtx_segment){0x1000 * i, i, 0x93 + i, (u16)(8 * i), {0}};
     r->segments.gdtr_base = 0x123456789;
-    r->control = (__typeof__(r->control)){
-        0x80000031, 0x1000, 0x2a0, 0xd01, 3, {1, 2, 3, 4}, 0xffff, 0xff};
+    r->control =
+        (__typeof__(r->control)){0x80000031, 0x1000, 0x2a0, 0xd01, 3, {1, 2, 3, 4}, 0xffff, 0xff};
     r->msrs = (__typeof__(r->msrs)){1, 2, 3, 4, 5, 6, 7, 8, 9, 0x0007040600070406};
     r->events.interruptibility = 1;
     r->debug = (__typeof__(r->debug)){{1, 2, 3, 4}, 0x455, 2};
@@ -238,7 +237,8 @@ static void test_exits(void **state)
     close_world(&w);
 }
 
-/* An event whose delivery the host's interrupt broke off is delivered again; a kick gives it back. */
+/* An event whose delivery the host's interrupt broke off is delivered again; a kick gives it back.
+ */
 static void test_vectoring(void **state)
 {
     struct world w;
@@ -370,11 +370,11 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_info),
-        cmocka_unit_test(test_bad_groups),       cmocka_unit_test(test_groups_come_back),
+        cmocka_unit_test(test_refusals),          cmocka_unit_test(test_info),
+        cmocka_unit_test(test_bad_groups),        cmocka_unit_test(test_groups_come_back),
         cmocka_unit_test(test_control_registers), cmocka_unit_test(test_exits),
-        cmocka_unit_test(test_vectoring),        cmocka_unit_test(test_memory_arguments),
-        cmocka_unit_test(test_large_pages),      cmocka_unit_test(test_dirty),
+        cmocka_unit_test(test_vectoring),         cmocka_unit_test(test_memory_arguments),
+        cmocka_unit_test(test_large_pages),       cmocka_unit_test(test_dirty),
         cmocka_unit_test(test_out_of_memory),
     };
 

@@ -44,7 +44,7 @@ static const struct row rows[] = {
     {VMCS_GUEST_IDTR_BASE, AT(segments.idtr_base), 8, VMLIB_VTX_G_SEGMENTS},
     {VMCS_GUEST_GDTR_LIMIT, AT(segments.gdtr_limit), 4, VMLIB_VTX_G_SEGMENTS},
     {VMCS_GUEST_IDTR_LIMIT, AT(segments.idtr_limit), 4, VMLIB_VTX_G_SEGMENTS},
-    {VMCS_GUEST_SYSENTER_CS, AT(msrs.sysenter_cs), 4, VMLIB_VTX_G_MSRS},
+    {VMCS_GUEST_SYSENTER_CS, AT(msrs.sysenter_cs), 8, VMLIB_VTX_G_MSRS},
     {VMCS_GUEST_SYSENTER_ESP, AT(msrs.sysenter_esp), 8, VMLIB_VTX_G_MSRS},
     {VMCS_GUEST_SYSENTER_EIP, AT(msrs.sysenter_eip), 8, VMLIB_VTX_G_MSRS},
     {VMCS_GUEST_PAT, AT(msrs.pat), 8, VMLIB_VTX_G_MSRS},

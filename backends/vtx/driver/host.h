@@ -28,7 +28,7 @@ struct host_vcpu {
     struct vtx_vcpu core;
     struct host_vm *vm;
     struct list_head of_vm;
-    struct mutex lock; /* one RUN at a time */
+    atomic_t busy; /* one RUN at a time */
     void *vmcs;
     struct page *pages[VMLIB_VTX_PAGES];
 

@@ -145,9 +145,10 @@ static long vcpu_pass_msr(struct host_vcpu *v, void __user *arg)
 
     if (copy_from_user(&msr, arg, sizeof(msr)))
         return -EFAULT;
-    mutex_lock(&v->lock);
+    if (atomic_xchg_acquire(&v->busy, 1))
+        return -EBUSY;
     err = vtx_vcpu_pass_msr(&v->core, msr.index, msr.access);
-    mutex_unlock(&v->lock);
+    atomic_set_release(&v->busy, 0);
     return err;
 }
 
@@ -162,10 +163,10 @@ static long vcpu_ioctl(struct file *file, unsigned int call, unsigned long arg)
     case VMLIB_VTX_RUN:
         if (arg)
             return -EINVAL;
-        if (!mutex_trylock(&v->lock))
+        if (atomic_xchg_acquire(&v->busy, 1))
             return -EBUSY;
         err = vtx_run(v);
-        mutex_unlock(&v->lock);
+        atomic_set_release(&v->busy, 0);
         return err;
     case VMLIB_VTX_KICK:
         vcpu_kick(v);
@@ -234,7 +235,6 @@ static long vm_create_vcpu(struct host_vm *vm)
     v->cpu = -1;
     v->core.vm = &vm->core;
     v->core.caps = &vtx_caps;
-    mutex_init(&v->lock);
     err = vcpu_alloc(v);
     if (!err && vm->nvcpus >= VMLIB_VTX_MAX_VCPUS)
         err = -EMFILE;

@@ -265,7 +265,7 @@ static void store_fpu(struct host_vcpu *v)
 static noinline int enter(struct host_vcpu *v)
 {
     struct vmlib_vtx_run *run = v->core.run;
-    u64 debugctl = get_debugctlmsr(), cr2 = READ_ONCE(run->cr2);
+    u64 debugctl = native_read_msr(MSR_IA32_DEBUGCTLMSR), cr2 = READ_ONCE(run->cr2);
     struct desc_ptr gdt, idt;
     int failed;
 
@@ -290,10 +290,12 @@ static noinline int enter(struct host_vcpu *v)
     return failed;
 }
 
+/* Work that the kernel has for this thread: most of it is done on the way to user space. */
+#define WORK (_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME | _TIF_NEED_RESCHED)
+
 static bool must_leave(struct host_vcpu *v)
 {
-    return READ_ONCE(v->core.run->request) || signal_pending(current) || need_resched() ||
-           test_thread_flag(TIF_NOTIFY_RESUME);
+    return READ_ONCE(v->core.run->request) || read_thread_flags() & WORK;
 }
 
 /* VMLAUNCH or VMRESUME refused. */
@@ -392,8 +394,8 @@ static int visit(struct host_vcpu *v)
         vtx_vcpu_fetch(&v->core, READ_ONCE(run->fetch));
         return 0;
     }
-    if (!v->invalid && !READ_ONCE(run->request) && !signal_pending(current) &&
-        !test_thread_flag(TIF_NOTIFY_RESUME))
+    if (!v->invalid && !READ_ONCE(run->request) &&
+        !(read_thread_flags() & WORK & ~_TIF_NEED_RESCHED))
         return 1;
     vtx_vcpu_withdraw(&v->core);
     vtx_vcpu_fetch(&v->core, READ_ONCE(run->fetch));

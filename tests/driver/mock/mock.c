@@ -24,7 +24,7 @@ static u64 user_memory[512];
 
 u64 mock_feature_control;
 
-void mock_assert(bool ok, const char *text, const char *file, int line)
+void mock_insist(bool ok, const char *text, const char *file, int line)
 {
     if (ok)
         return;
@@ -44,9 +44,7 @@ void vmx_write(u32 field, u64 value)
 {
     MOCK_ASSERT(field < FIELDS);
     MOCK_ASSERT((field >> 10 & 3) != 1); /* read-only data (SDM Vol.3C 24.11.2) */
-    vmcs[field] = (field >> 13 & 3) == 0   ? (u16)value
-                  : (field >> 13 & 3) == 2 ? (u32)value
-                                           : value;
+    vmcs[field] = (field >> 13 & 3) == 0 ? (u16)value : (field >> 13 & 3) == 2 ? (u32)value : value;
     written[field] = true;
 }
 
@@ -262,7 +260,8 @@ static void judge_controls(const struct vtx_vcpu *v)
         MOCK_ASSERT(!(~word & (u32)allowed) && !(word & ~(allowed >> 32)));
     }
     MOCK_ASSERT(!(vmcs[VMCS_PROC] & 0x02000000)); /* I/O bitmaps */
-    MOCK_ASSERT(!(vmcs[VMCS_PROC2] & 0x166711)); /* APIC virtualization, VMFUNC, shadow VMCS, PML, #VE, XSAVES */
+    MOCK_ASSERT(!(vmcs[VMCS_PROC2] &
+                  0x166711)); /* APIC virtualization, VMFUNC, shadow VMCS, PML, #VE, XSAVES */
     MOCK_ASSERT(exceptions & 1u << VECTOR_DB && exceptions & 1u << VECTOR_AC &&
                 exceptions & 1u << VECTOR_MC);
     MOCK_ASSERT(exceptions & 1u << VECTOR_NM || v->fpu_loaded);

@@ -41,7 +41,7 @@ struct mock_vcpu {
 int mock_vcpu_open(struct mock_vcpu *v, struct vtx_vm *vm, const struct vtx_caps *caps);
 void mock_vcpu_close(struct mock_vcpu *v);
 
-#define MOCK_ASSERT(c) mock_assert((c), #c, __FILE__, __LINE__)
-void mock_assert(bool ok, const char *text, const char *file, int line);
+#define MOCK_ASSERT(c) mock_insist((c), #c, __FILE__, __LINE__)
+void mock_insist(bool ok, const char *text, const char *file, int line);
 
 #endif
