@@ -21,6 +21,10 @@ static int fetch(struct kvm_cpu *v, uint32_t parts)
             v->regs = v->run->s.regs.regs;
         else if (kvm_ioctl(v->fd, KVM_GET_REGS, &v->regs) < 0)
             return kvm_failed("KVM_GET_REGS");
+        /* The CPU sets RF where it left an instruction to be repeated (SDM Vol.3C 28.3.3): that is
+         * nothing the guest has done. */
+        if (v->in_access)
+            v->regs.rflags &= ~UINT64_C(0x10000);
     }
     if (parts & KVM_PART_SREGS && kvm_ioctl(v->fd, KVM_GET_SREGS, &v->sregs) < 0)
         return kvm_failed("KVM_GET_SREGS");

@@ -133,10 +133,11 @@ static enum vmi_verdict ask_mmio(struct kvm_cpu *v, uint64_t *value)
 {
     v->dispatching = true;
     v->touched = 0;
+    v->asking_mmio = true;
     v->owner->exit.flags = 0;
     enum vmi_verdict verdict =
         vmi_exit_mmio(v->owner, v->access.addr, 0, v->access.width, v->access.write, value);
-    v->dispatching = false;
+    v->dispatching = v->asking_mmio = false;
     return verdict;
 }
 
@@ -343,6 +344,8 @@ bool kvm_exit(struct kvm_cpu *v)
     };
     uint32_t reason = v->run->exit_reason;
     v->unread = false;
+    v->in_access = reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO ||
+                   reason == KVM_EXIT_X86_RDMSR || reason == KVM_EXIT_X86_WRMSR;
     if (reason < sizeof(table) / sizeof(table[0]) && table[reason] != NULL)
         return table[reason](v);
     return kvm_internal(v, reason, "exit of a kind that was not asked for");

@@ -110,6 +110,7 @@ struct kvm_cpu {
     struct kvm_vcpu_events events;
     uint32_t valid, dirty;
     bool page_fresh; /* the registers in the mapping are those of the kernel */
+    bool in_access;  /* the last exit was an access: RF in the kernel's flags is an artefact */
 
     /* The exit being dealt with. */
     enum kvm_open open;

@@ -47,6 +47,7 @@ static bool enter(struct kvm_cpu *v)
     /* If the kernel refuses before it has run anything, the exit in the mapping is an old one. */
     enum kvm_open open = v->open;
     v->open = KVM_OPEN_NONE;
+    v->in_access = false;
     kvm_forget(v);
     rc = ioctl(v->fd, KVM_RUN, 0ul);
     v->page_fresh = true;
