@@ -53,7 +53,7 @@ static int set_state(struct vmi_vcpu *vcpu, uint32_t groups, const struct vmlib_
     if (rc == 0 && v->dispatching) {
         v->touched |= groups;
     } else if (rc == 0) {
-        v->emulate_next = false;
+        v->emulate_next = v->delivering = false;
         kvm_emulate_forget(v);
     }
     return rc;

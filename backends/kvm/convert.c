@@ -38,7 +38,8 @@ static struct vmlib_segment segment_to_api(const struct kvm_segment *s)
         .selector = s->selector,
         .attributes = (uint32_t)((s->type & 15) | (s->s & 1) << 4 | (s->dpl & 3) << 5 |
                                  (s->present & 1) << 7 | (s->avl & 1) << 12 | (s->l & 1) << 13 |
-                                 (s->db & 1) << 14 | (s->g & 1) << 15 | (s->unusable & 1) << 16),
+                                 (s->db & 1) << 14 | (s->g & 1) << 15 |
+                                 ((s->unusable | !s->present) & 1) << 16),
     };
 }
 

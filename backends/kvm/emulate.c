@@ -13,8 +13,6 @@
 #include "x86/mem.h"
 #include "x86/sys.h"
 
-#define STATE (VMLIB_STATE_ALL & ~VMLIB_STATE_FPU)
-
 /* --- the copy --- */
 
 static struct kvm_emulator *emulator(struct kvm_cpu *v)
@@ -56,7 +54,7 @@ void kvm_emulate_forget(struct kvm_cpu *v)
         v->emulator->cpu.nanswers = v->emulator->cpu.next_answer = 0;
 }
 
-static struct kvm_emulator *load(struct kvm_cpu *v, uint32_t groups)
+struct kvm_emulator *kvm_emulator_load(struct kvm_cpu *v, uint32_t groups)
 {
     struct vmlib_state state;
     state.size = sizeof(state);
@@ -78,113 +76,8 @@ static struct kvm_emulator *load(struct kvm_cpu *v, uint32_t groups)
 
 struct x86_cpu *kvm_shadow(struct kvm_cpu *v, uint32_t groups)
 {
-    struct kvm_emulator *e = load(v, groups);
+    struct kvm_emulator *e = kvm_emulator_load(v, groups);
     return e != NULL ? &e->cpu : NULL;
-}
-
-/* --- trials --- */
-
-static void put_regs(struct x86_cpu *cpu, const struct kvm_regs *r)
-{
-    const uint64_t regs[16] = {r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
-                               r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15};
-    memcpy(cpu->r, regs, sizeof(regs));
-    cpu->rip = r->rip;
-    x86_set_flags(cpu, (uint32_t)r->rflags);
-    x86_mode_refresh(cpu);
-}
-
-static bool arrived(const struct x86_cpu *cpu, const struct kvm_regs *r)
-{
-    const uint64_t regs[16] = {r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
-                               r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15};
-    return memcmp(cpu->r, regs, sizeof(regs)) == 0;
-}
-
-/* Back to the state that trials start from. */
-static void restore(struct kvm_emulator *e)
-{
-    uint64_t gen = e->cpu.tlb_gen;
-    e->cpu = e->base;
-    e->cpu.tlb_gen = gen; /* no translation of a former trial may come back to life */
-    x86_tlb_flush(&e->cpu);
-}
-
-int kvm_trial_begin(struct kvm_cpu *v, bool vectors)
-{
-    struct kvm_emulator *e = load(v, vectors ? STATE : KVM_WALK);
-    if (e == NULL)
-        return v->error;
-    e->base = e->cpu;
-    return 0;
-}
-
-bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
-               uint8_t *first)
-{
-    struct kvm_emulator *e = v->emulator;
-    struct x86_cpu *cpu = &e->cpu;
-    struct vmlib_exit header;
-    cpu->rip = regs->rip;
-    vmi_describe(cpu, &header);
-    uint64_t next = regs->rip + header.insn_len;
-    bool string = regs->rip == after->rip && (header.insn[0] & 0xfe) == 0xf2;
-    if (header.insn_len == 0 || (next != after->rip && !string))
-        return false;
-    put_regs(cpu, regs);
-    *first = header.insn[0];
-    e->trial = true;
-    e->matched = e->strange = false;
-    cpu->nanswers = cpu->next_answer = 0;
-    cpu->msr_watch = false;
-    cpu->shadow = 0;
-    /* One element of a string at a time: what follows it is no business of this trial. */
-    uint64_t rcx = cpu->r[X86_RCX];
-    if (string)
-        cpu->r[X86_RCX] = 1;
-    x86_step(cpu);
-    x86_fp_sync(cpu);
-    e->trial = false;
-    if (string) {
-        cpu->r[X86_RCX] += rcx - 1;
-        cpu->rip = regs->rip;
-    }
-    bool found = cpu->leave == X86_LEAVE_LOOKUP && e->matched && !e->strange &&
-                 cpu->rip == after->rip && arrived(cpu, after);
-    restore(e);
-    return found;
-}
-
-/* The linear address of v->access, by an execution that reaches nothing. */
-static uint64_t find_gva(struct kvm_emulator *e)
-{
-    struct x86_cpu *cpu = &e->cpu;
-    struct vmlib_exit header;
-    e->base = *cpu;
-    vmi_describe(cpu, &header);
-    if ((header.insn[0] & 0xfe) == 0xf2 && cpu->r[X86_RCX] != 0)
-        cpu->r[X86_RCX] = 1;
-    e->lin = 0;
-    e->trial = true;
-    cpu->nanswers = cpu->next_answer = 0;
-    cpu->msr_watch = false;
-    cpu->shadow = 0;
-    x86_step(cpu);
-    x86_fp_sync(cpu);
-    e->trial = false;
-    restore(e);
-    return e->lin;
-}
-
-/* Vector registers are only asked for when an instruction turns out to need them. */
-uint64_t kvm_trial_gva(struct kvm_cpu *v)
-{
-    struct kvm_emulator *e = load(v, KVM_WALK);
-    uint64_t lin = e != NULL ? find_gva(e) : 0;
-    if (e == NULL || lin != 0)
-        return lin;
-    e = load(v, STATE & ~(VMLIB_STATE_MSRS | VMLIB_STATE_EVENTS));
-    return e != NULL ? find_gva(e) : 0;
 }
 
 /* --- one instruction for real --- */
@@ -224,7 +117,7 @@ static int write_back(struct kvm_cpu *v, const struct vmlib_state *was)
     struct vmlib_state now;
     memset(&now, 0, sizeof(now));
     now.size = sizeof(now);
-    vmi_state_get(&v->emulator->cpu, STATE, &now);
+    vmi_state_get(&v->emulator->cpu, KVM_EMULATOR_STATE, &now);
     uint32_t groups = differences(was, &now);
     int rc = groups & VMLIB_STATE_XSAVE ? put_vectors(v, &now) : 0;
     groups &= ~(uint32_t)VMLIB_STATE_XSAVE;
@@ -308,13 +201,13 @@ static bool ended(struct kvm_cpu *v, bool retired)
 bool kvm_emulate(struct kvm_cpu *v)
 {
     struct vmlib_state was;
-    struct kvm_emulator *e = load(v, STATE);
+    struct kvm_emulator *e = kvm_emulator_load(v, KVM_EMULATOR_STATE);
     v->emulate_next = false;
     if (e == NULL)
         return false;
     memset(&was, 0, sizeof(was));
     was.size = sizeof(was);
-    vmi_state_get(&e->cpu, STATE, &was);
+    vmi_state_get(&e->cpu, KVM_EMULATOR_STATE, &was);
     bool trap = e->cpu.eflags & X86_FL_TF;
     step(e);
     bool retired = e->cpu.left != INT64_MAX / 2;
@@ -329,6 +222,24 @@ bool kvm_emulate(struct kvm_cpu *v)
     if (retired)
         v->pending_debug |= debug;
     return go && v->error == 0;
+}
+
+bool kvm_emulate_seed(struct kvm_cpu *v)
+{
+    struct kvm_emulator *e = kvm_emulator_load(v, VMLIB_STATE_GPR);
+    if (e == NULL)
+        return false;
+    const struct kvm_access *a = &v->read[0];
+    uint8_t kind = a->exit == KVM_EXIT_IO     ? KVM_ANSWER_IN
+                   : a->exit == KVM_EXIT_MMIO ? KVM_ANSWER_READ
+                   : a->write                 ? KVM_ANSWER_WRMSR
+                                              : KVM_ANSWER_RDMSR;
+    e->answer_rip = e->cpu.rip;
+    e->answer_rcx = e->cpu.r[X86_RCX];
+    e->cpu.answer[0] = (struct x86_answer){
+        .addr = a->addr, .kind = kind, .size = a->width, .value = {a->value, 0}};
+    e->cpu.nanswers = 1;
+    return true;
 }
 
 /* --- completion --- */
@@ -357,11 +268,14 @@ int kvm_emulate_complete(struct kvm_cpu *v, bool fault)
     v->open = KVM_OPEN_NONE;
     if (fault) {
         struct vmlib_event event = v->owner->exit.inject;
-        v->emulate_next = false;
+        v->emulate_next = v->delivering = false;
         kvm_emulate_forget(v);
         return kvm_inject(v->owner, &event);
     }
     record_answer(v->emulator);
-    (void)kvm_emulate(v);
+    if (v->delivering)
+        (void)kvm_redeliver(v);
+    else
+        (void)kvm_emulate(v);
     return v->error;
 }

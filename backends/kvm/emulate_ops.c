@@ -54,8 +54,10 @@ static bool store(struct kvm_emulator *e, uint64_t gpa, uint64_t value, unsigned
     const struct vmi_slot *s = vmi_memory_slot(e->v->owner->vm, gpa);
     if (s == NULL || !(s->prot & VMLIB_PROT_W))
         return false;
-    if (e->trial)
+    if (e->trial) {
+        e->active = true;
         return true;
+    }
     raw_store(s->host + (gpa - s->gpa), value, size); /* slots and accesses end at pages */
     mark_dirty(s, gpa - s->gpa);
     return true;
@@ -177,18 +179,26 @@ static enum x86_result trial_write(struct kvm_emulator *e, uint32_t exit, uint64
                                    uint64_t value, unsigned size)
 {
     const struct kvm_access *a = &e->v->access;
+    e->active = true;
     if (a->exit == exit && a->addr == addr && a->width == size && a->value == value)
         e->matched = true;
     return X86_OK;
 }
 
+/* Reads get the answers that the kernel's instruction got. */
 static enum x86_result trial_read(struct kvm_emulator *e, uint32_t exit, uint64_t addr,
                                   unsigned size)
 {
-    const struct kvm_access *a = &e->v->last_read;
-    bool known = a->exit == exit && a->addr == addr && a->width == size;
-    e->strange |= !known;
-    e->cpu.tmp = known ? a->value : 0;
+    e->active = true;
+    e->cpu.tmp = 0;
+    for (unsigned i = 0; i < KVM_READS; i++) {
+        const struct kvm_access *a = &e->v->read[i];
+        if (a->exit == exit && a->addr == addr && a->width == size) {
+            e->cpu.tmp = a->value;
+            return X86_OK;
+        }
+    }
+    e->strange = true;
     return X86_OK;
 }
 

@@ -166,6 +166,10 @@ static bool deliver(struct kvm_cpu *v, const struct x86_event *event)
         return false;
     struct x86_event ev = *event;
     ev.seen = true;
+    if (!v->delivering) /* accesses of a half-done instruction are not this delivery's */
+        kvm_emulate_forget(v);
+    v->delivering = true;
+    cpu->next_answer = 0;
     cpu->injected.valid = false;
     cpu->leave = X86_LEAVE_LOOKUP;
     enum x86_result r = x86_deliver(cpu, &ev);
@@ -175,7 +179,16 @@ static bool deliver(struct kvm_cpu *v, const struct x86_event *event)
     v->shutdown |= shutdown;
     if (rc)
         return fail(v, rc);
-    return r != X86_EXIT || shutdown;
+    if (r != X86_EXIT || shutdown) {
+        v->delivering = false;
+        kvm_emulate_forget(v);
+        return true;
+    }
+    /* An access to a device on the way waits for the host, or a handler has refused it. */
+    vmi_event_to_api(event, &v->injected);
+    if (v->owner->exit.flags & VMLIB_EXIT_F_PENDING)
+        v->open = KVM_OPEN_EMULATE;
+    return false;
 }
 
 /* Debug traps of the instruction before come before everything else that is delivered. */
@@ -202,7 +215,7 @@ static bool injected(struct kvm_cpu *v)
         return fail(v, r);
     v->injected = (struct vmlib_event)VMLIB_EVENT_INIT;
     v->halted = false;
-    if (kernel_can(v, &e)) {
+    if (!v->delivering && kernel_can(v, &e)) {
         give_to_kernel(v, &e);
         return true;
     }
@@ -216,9 +229,15 @@ static bool injected(struct kvm_cpu *v)
     return deliver(v, &ev);
 }
 
+bool kvm_redeliver(struct kvm_cpu *v)
+{
+    return injected(v);
+}
+
 int kvm_inject(struct vmi_vcpu *vcpu, const struct vmlib_event *event)
 {
     struct kvm_cpu *v = kvm_cpu_of(vcpu);
+    v->delivering = false;
     v->injected = *event;
     return 0;
 }

@@ -39,6 +39,16 @@ static bool moved_by_handler(struct kvm_cpu *v, uint64_t rip)
     return v->touched & VMLIB_STATE_GPR && v->regs.rip != rip;
 }
 
+/* KVM loses what an instruction writes to a register when registers are set in its middle. */
+static bool go_on_in_x86(struct kvm_cpu *v)
+{
+    v->error = kvm_undo(v);
+    if (v->error != 0)
+        return false;
+    v->emulate_next = true;
+    return kvm_emulate_seed(v);
+}
+
 /* After a dispatch. The value, if any, is already where the kernel looks for it. */
 static bool obey(struct kvm_cpu *v, enum vmi_verdict verdict, uint64_t rip)
 {
@@ -48,8 +58,12 @@ static bool obey(struct kvm_cpu *v, enum vmi_verdict verdict, uint64_t rip)
         /* fall through */
     case VMI_GO:
     case VMI_NONE:
-        if (__builtin_expect(v->touched != 0 && moved_by_handler(v, rip), 0))
-            return go_elsewhere(v);
+        if (__builtin_expect(v->touched != 0, 0)) {
+            if (moved_by_handler(v, rip))
+                return go_elsewhere(v);
+            if (v->open == KVM_OPEN_READ)
+                return go_on_in_x86(v);
+        }
         if (v->before)
             kvm_keep_write(v);
         if (v->open == KVM_OPEN_READ)
@@ -75,7 +89,8 @@ static uint64_t found_rip(const struct kvm_cpu *v)
 static void begin_read(struct kvm_cpu *v)
 {
     v->open = KVM_OPEN_READ;
-    v->last_read = v->access;
+    memmove(v->read + 1, v->read, sizeof(v->read) - sizeof(v->read[0]));
+    v->read[0] = v->access;
     v->read_regs_valid = v->run->kvm_valid_regs & KVM_SYNC_X86_REGS && v->page_fresh;
     if (v->read_regs_valid) {
         v->read_regs = v->run->s.regs.regs;
@@ -122,7 +137,7 @@ static bool pio(struct kvm_cpu *v)
     v->dispatching = false;
     if (!write) {
         memcpy(data, &value, width);
-        v->last_read.value = value;
+        v->read[0].value = value;
     }
     return obey(v, verdict, found_rip(v));
 }
@@ -181,7 +196,7 @@ static bool mmio(struct kvm_cpu *v)
     enum vmi_verdict verdict = ask_mmio(v, &value);
     if (!write) {
         memcpy(run->mmio.data, &value, width);
-        v->last_read.value = value;
+        v->read[0].value = value;
     }
     return obey(v, verdict, found_rip(v));
 }

@@ -80,8 +80,8 @@ struct move {
     int8_t rsi, rdi, rcx, rsp; /* in elements */
 };
 static const struct move moves[] = {
-    {0, 0, 0, 0}, {0, 1, 0, 0}, {0, 1, 1, 0}, {1, 1, 0, 0},
-    {1, 1, 1, 0}, {1, 0, 0, 0}, {1, 0, 1, 0}, {0, 0, 0, 1},
+    {0, 0, 0, 0}, {0, 1, 0, 0}, {0, 1, 1, 0}, {1, 1, 0, 0},  {1, 1, 1, 0},
+    {1, 0, 0, 0}, {1, 0, 1, 0}, {0, 0, 0, 1}, {0, 0, 0, -1},
 };
 
 static void unmove(struct kvm_regs *r, const struct move *m, unsigned width)
@@ -90,7 +90,7 @@ static void unmove(struct kvm_regs *r, const struct move *m, unsigned width)
     r->rsi -= m->rsi ? step : 0;
     r->rdi -= m->rdi ? step : 0;
     r->rcx += m->rcx ? 1 : 0;
-    r->rsp += m->rsp ? width : 0;
+    r->rsp += m->rsp > 0 ? width : m->rsp < 0 ? -(uint64_t)width : 0;
 }
 
 /* The instruction that ends at after->rip and makes this write. Shorter ones are right, unless one
@@ -103,10 +103,10 @@ static bool search(struct kvm_cpu *v, const struct kvm_regs *after, struct kvm_r
             struct kvm_regs r = *after;
             unmove(&r, &moves[m], v->access.width);
             r.rip -= len;
-            uint8_t first;
-            if (!kvm_trial(v, &r, after, &first))
+            struct kvm_trial t;
+            if (!kvm_trial(v, &r, after, &t))
                 continue;
-            if (any && !is_rex(v, first) && !(moves[m].rcx && (first & 0xfe) == 0xf2))
+            if (any && !is_rex(v, t.first) && !(t.rep && (t.first & 0xfe) == 0xf2))
                 continue;
             *found = r;
             any = true;
@@ -120,6 +120,7 @@ static bool search(struct kvm_cpu *v, const struct kvm_regs *after, struct kvm_r
 int kvm_find_before(struct kvm_cpu *v)
 {
     struct kvm_regs first, found;
+    bool ended = false;
     v->open = KVM_OPEN_NONE; /* for the nested looks: plain state of the kernel */
     int rc = kvm_look(v, KVM_PART_REGS);
     if (rc != 0)
@@ -133,15 +134,14 @@ int kvm_find_before(struct kvm_cpu *v)
         rc = kvm_look(v, KVM_PART_REGS | KVM_PART_SREGS);
     if (rc != 0)
         return rc;
-    v->after = v->regs;
     found = first;
+    v->after = v->regs;
     if (first.rip == v->regs.rip) {
-        /* Vector registers, which cost more, only when nothing is found without. */
         bool there = false;
         for (unsigned vectors = 0; rc == 0 && !there && vectors < 2; vectors++) {
-            uint8_t byte;
+            struct kvm_trial t;
             rc = kvm_trial_begin(v, vectors != 0);
-            if (rc == 0 && v->read_regs_valid && kvm_trial(v, &v->read_regs, &v->after, &byte)) {
+            if (rc == 0 && v->read_regs_valid && kvm_trial(v, &v->read_regs, &v->after, &t)) {
                 found = v->read_regs;
                 there = true;
             } else if (rc == 0) {
@@ -150,7 +150,16 @@ int kvm_find_before(struct kvm_cpu *v)
         }
         if (rc != 0)
             return rc;
+        if (found.rip == v->after.rip) {
+            rc = kvm_trial_end_rep(v);
+            if (rc != 0)
+                return rc;
+            v->after = v->regs;
+            ended = v->dirty & KVM_PART_REGS;
+        }
     }
+    v->dirty &= ~KVM_PART_REGS; /* of what a handler sets from here on */
+    v->after_dirty = ended;
     v->regs = v->shown = found;
     v->before = true;
     return 0;
@@ -171,6 +180,8 @@ void kvm_keep_write(struct kvm_cpu *v)
         bool its = changed && now[i] != shown[i];
         now[i] = its ? now[i] + (after[i] - shown[i]) : after[i];
     }
+    if (v->after_dirty)
+        v->dirty |= KVM_PART_REGS;
 }
 
 /* --- taking it back --- */
@@ -263,11 +274,11 @@ void kvm_answer(struct kvm_cpu *v)
     switch (v->access.exit) {
     case KVM_EXIT_IO:
         memcpy((uint8_t *)run + run->io.data_offset, &e->u.pio.value, v->access.width);
-        v->last_read.value = e->u.pio.value;
+        v->read[0].value = e->u.pio.value;
         break;
     case KVM_EXIT_MMIO:
         memcpy(run->mmio.data, &e->u.mmio.value, v->access.width);
-        v->last_read.value = e->u.mmio.value;
+        v->read[0].value = e->u.mmio.value;
         break;
     default:
         run->msr.data = e->u.msr.value;
@@ -297,6 +308,9 @@ int kvm_complete(struct vmi_vcpu *owner, bool fault)
         kvm_answer(v);
         kvm_finish(v);
         rc = v->error;
+        if (rc == 0 && v->open == KVM_OPEN_NONE && (rc = kvm_look(v, KVM_PART_REGS)) == 0 &&
+            v->regs.rip == v->entry_rip)
+            rc = kvm_trial_end_rep(v);
     }
     kvm_kick_leave(v);
     return rc;

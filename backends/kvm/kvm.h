@@ -95,6 +95,7 @@ struct kvm_access {
 };
 
 #define KVM_QUEUE 16
+#define KVM_READS 4
 
 struct kvm_emulator; /* emulate.c */
 
@@ -130,12 +131,15 @@ struct kvm_cpu {
      * before it (`shown`); `after` is what the kernel holds. */
     bool before;
     struct kvm_regs shown, after;
-    /* The last read and the registers at it: a write may be the second half of its instruction. */
-    struct kvm_access last_read;
+    bool after_dirty; /* ... or shall hold */
+    /* The last reads and the registers at the youngest: a write may be the second half of its
+     * instruction. */
+    struct kvm_access read[KVM_READS]; /* youngest first */
     struct kvm_regs read_regs;
     bool read_regs_valid;
 
     bool emulate_next; /* the next instruction belongs to lib/x86 */
+    bool delivering;   /* what waits in lib/x86 is the delivery of `injected` */
     struct kvm_emulator *emulator;
 
     /* States that KVM without its own interrupt controller does not have (events.c). */
@@ -259,19 +263,31 @@ void kvm_kick_destroy(struct kvm_cpu *v);
 /* lib/x86's copy of the vCPU, with these VMLIB_STATE_ groups brought up to date; its ops reach
  * memory through vm->slots. NULL: error recorded. For walks and decoding; not written back. */
 struct x86_cpu *kvm_shadow(struct kvm_cpu *v, uint32_t groups);
-/* Trials: does the instruction at regs->rip, executed from regs, make the write in v->access and
- * end with `after`? Nothing is changed. *first: its first byte. */
-int kvm_trial_begin(struct kvm_cpu *v, bool vectors);
-bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
-               uint8_t *first);
-/* The linear address of v->access, which the instruction at rip makes; 0: not found. */
-uint64_t kvm_trial_gva(struct kvm_cpu *v);
 /* Execute one instruction in lib/x86 and write the state back. False: return from run. */
 bool kvm_emulate(struct kvm_cpu *v);
 int kvm_emulate_complete(struct kvm_cpu *v, bool fault);
 void kvm_emulate_destroy(struct kvm_cpu *v);
+/* The read in v->access has its answer already, when lib/x86 executes its instruction. */
+bool kvm_emulate_seed(struct kvm_cpu *v);
 /* Whatever instruction is next, it has made no access yet. */
 void kvm_emulate_forget(struct kvm_cpu *v);
+
+/* --- trial.c --- */
+struct kvm_trial {
+    uint64_t next; /* address behind the instruction */
+    uint8_t first; /* its first byte */
+    bool rep;      /* a string instruction with REP */
+};
+/* Before a series of kvm_trial(). vectors: with vector registers, which cost more. */
+int kvm_trial_begin(struct kvm_cpu *v, bool vectors);
+/* Does the instruction at regs->rip, executed from regs, make the write in v->access and end with
+ * `after`? REP: one element. */
+bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
+               struct kvm_trial *t);
+/* The linear address of v->access, which the instruction at rip makes; 0: not found. */
+uint64_t kvm_trial_gva(struct kvm_cpu *v);
+/* If the vCPU stands at a string instruction whose last element is done: go behind it. */
+int kvm_trial_end_rep(struct kvm_cpu *v);
 
 /* --- state.c --- */
 int kvm_get_state(struct vmi_vcpu *vcpu, uint32_t groups, struct vmlib_state *state);
@@ -311,6 +327,8 @@ int kvm_reset(struct kvm_cpu *v, bool init);
  * windows, in that order; asks for an interrupt window where somebody waits for one; reports HLT
  * and SHUTDOWN. False: return from run (a record has been dispatched, or v->error is set). */
 bool kvm_events_enter(struct kvm_cpu *v);
+/* The delivery that waited for the host goes on. False: return from run. */
+bool kvm_redeliver(struct kvm_cpu *v);
 int kvm_inject(struct vmi_vcpu *vcpu, const struct vmlib_event *event);
 /* Events of the kernel and ours as the API shows them (part EVENTS has been looked at). */
 void kvm_events_get(struct kvm_cpu *v, struct vmlib_events *o);

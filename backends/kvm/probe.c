@@ -113,10 +113,10 @@ static void optional_caps(int dev, struct kvm_caps *c)
         c->vcpus = cap(dev, KVM_CAP_NR_VCPUS);
     c->sync_regs = cap(dev, KVM_CAP_SYNC_REGS);
     /* The answer is 1, not the set of reasons; these three came together. */
-    c->msr_exits = cap(dev, KVM_CAP_X86_USER_SPACE_MSR) == 0
-                       ? 0
-                       : KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
-                             KVM_MSR_EXIT_REASON_FILTER;
+    c->msr_exits =
+        cap(dev, KVM_CAP_X86_USER_SPACE_MSR) == 0
+            ? 0
+            : KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER;
     c->msr_filter = cap(dev, KVM_CAP_X86_MSR_FILTER) != 0;
     c->debug = cap(dev, KVM_CAP_SET_GUEST_DEBUG2);
     c->emulation_exits = cap(dev, KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0;

@@ -1,0 +1,151 @@
+/*
+ * Trials: lib/x86 executes an instruction without any effect, to find out whether it is the one
+ * that has made the access that KVM reports, and with which linear address.
+ */
+#include <string.h>
+
+#include "kvm/emulate.h"
+#include "state/state.h"
+#include "x86/flags.h"
+#include "x86/mem.h"
+#include "x86/sys.h"
+
+static void put_regs(struct x86_cpu *cpu, const struct kvm_regs *r)
+{
+    const uint64_t regs[16] = {r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
+                               r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15};
+    memcpy(cpu->r, regs, sizeof(regs));
+    cpu->rip = r->rip;
+    x86_set_flags(cpu, (uint32_t)r->rflags);
+    x86_mode_refresh(cpu);
+}
+
+static bool arrived(const struct x86_cpu *cpu, const struct kvm_regs *r)
+{
+    const uint64_t regs[16] = {r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
+                               r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15};
+    return memcmp(cpu->r, regs, sizeof(regs)) == 0;
+}
+
+/* A string instruction (A4 to AF, 6C to 6F) with REP among its prefixes. */
+static bool is_rep(const struct vmlib_exit *e)
+{
+    static const uint8_t others[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0};
+    bool rep = false;
+    unsigned i = 0;
+    for (; i < e->insn_len; i++) {
+        bool is = (e->insn[i] & 0xfe) == 0xf2;
+        bool rex = e->mode == VMLIB_MODE_LONG64 && (e->insn[i] & 0xf0) == 0x40;
+        if (!is && !rex && memchr(others, e->insn[i], sizeof(others)) == NULL)
+            break;
+        rep |= is;
+    }
+    return rep && i < e->insn_len &&
+           ((e->insn[i] & 0xfc) == 0x6c || (e->insn[i] >= 0xa4 && e->insn[i] <= 0xaf));
+}
+
+/* Back to the state that was loaded. No translation of a trial may come back to life. */
+static void restore(struct kvm_emulator *e)
+{
+    uint64_t gen = e->cpu.tlb_gen;
+    e->cpu = e->base;
+    e->cpu.tlb_gen = gen;
+    x86_tlb_flush(&e->cpu);
+}
+
+static void step(struct kvm_emulator *e)
+{
+    struct x86_cpu *cpu = &e->cpu;
+    e->trial = true;
+    e->matched = e->strange = e->active = false;
+    e->lin = 0;
+    cpu->nanswers = cpu->next_answer = 0;
+    cpu->msr_watch = false;
+    cpu->shadow = 0;
+    x86_step(cpu);
+    x86_fp_sync(cpu);
+    e->trial = false;
+}
+
+int kvm_trial_begin(struct kvm_cpu *v, bool vectors)
+{
+    struct kvm_emulator *e =
+        kvm_emulator_load(v, vectors ? KVM_EMULATOR_STATE & ~VMLIB_STATE_MSRS : KVM_WALK);
+    if (e == NULL)
+        return v->error;
+    e->base = e->cpu;
+    return 0;
+}
+
+bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
+               struct kvm_trial *t)
+{
+    struct kvm_emulator *e = v->emulator;
+    struct x86_cpu *cpu = &e->cpu;
+    struct vmlib_exit header;
+    cpu->rip = regs->rip;
+    vmi_describe(cpu, &header);
+    *t = (struct kvm_trial){
+        .next = regs->rip + header.insn_len, .first = header.insn[0], .rep = is_rep(&header)};
+    bool element = t->rep && regs->rip == after->rip;
+    if (header.insn_len == 0 || (t->next != after->rip && !element))
+        return false;
+    put_regs(cpu, regs);
+    /* One element of a string at a time: what follows it is no business of this trial. */
+    uint64_t rcx = cpu->r[X86_RCX];
+    if (t->rep)
+        cpu->r[X86_RCX] = 1;
+    step(e);
+    if (t->rep)
+        cpu->r[X86_RCX] += rcx - 1;
+    if (element)
+        cpu->rip = regs->rip;
+    bool found = cpu->leave == X86_LEAVE_LOOKUP && e->matched && !e->strange &&
+                 cpu->rip == after->rip && arrived(cpu, after);
+    restore(e);
+    return found;
+}
+
+static uint64_t find_gva(struct kvm_cpu *v, bool vectors)
+{
+    struct vmlib_exit header;
+    if (kvm_trial_begin(v, vectors) != 0)
+        return 0;
+    struct kvm_emulator *e = v->emulator;
+    vmi_describe(&e->cpu, &header);
+    if (is_rep(&header) && e->cpu.r[X86_RCX] != 0)
+        e->cpu.r[X86_RCX] = 1;
+    step(e);
+    restore(e);
+    return e->lin;
+}
+
+/* Vector registers are only asked for when an instruction turns out to need them. */
+uint64_t kvm_trial_gva(struct kvm_cpu *v)
+{
+    uint64_t lin = find_gva(v, false);
+    return lin != 0 ? lin : find_gva(v, true);
+}
+
+/* KVM stays at a string instruction whose count has run out. */
+int kvm_trial_end_rep(struct kvm_cpu *v)
+{
+    struct vmlib_exit header;
+    int rc = kvm_trial_begin(v, false);
+    if (rc != 0)
+        return rc;
+    struct kvm_emulator *e = v->emulator;
+    vmi_describe(&e->cpu, &header);
+    if (!is_rep(&header))
+        return 0;
+    step(e);
+    uint64_t next = e->cpu.rip;
+    bool idle = !e->active && e->cpu.leave == X86_LEAVE_LOOKUP &&
+                next == v->regs.rip + header.insn_len && arrived(&e->cpu, &v->regs);
+    restore(e);
+    if (!idle)
+        return 0;
+    v->regs.rip = next;
+    v->dirty |= KVM_PART_REGS;
+    return 0;
+}
