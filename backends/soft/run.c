@@ -144,6 +144,8 @@ static bool step(struct soft_vcpu *v)
     cpu->shadow = 0;
     cpu->eflags &= ~X86_FL_RF; /* before the instruction, which may be the IRET that sets it */
     cpu->no_trap = false;
+    /* Traps and steps follow each element of a repeated string instruction. */
+    cpu->resync = tf || v->owner->run_flags & VMLIB_RUN_SINGLE_STEP;
     execute_one(v);
     bool retired = (uint64_t)cpu->left != left;
     if (retired) {
@@ -155,6 +157,8 @@ static bool step(struct soft_vcpu *v)
         cpu->eflags |= rf;
     } else if (cpu->leave == X86_LEAVE_LOOKUP) {
         cpu->eflags |= X86_FL_RF; /* between iterations of a string instruction */
+        if (tf)
+            cpu->pending_dr6 |= 1u << 14;
     }
     go = after(v);
     if (go && v->owner->run_flags & VMLIB_RUN_SINGLE_STEP)

@@ -277,7 +277,7 @@ X86_INLINE struct x86_uop *repeat(struct x86_cpu *cpu, struct x86_uop *u, unsign
         uint64_t count = cpu->r[X86_RCX] & mask, done = 0;
         if (!count)
             break;
-        if (many && count > 1 && !(cpu->eflags & X86_FL_DF))
+        if (many && count > 1 && !(cpu->eflags & X86_FL_DF) && !cpu->resync)
             done = many(cpu, u, size, count);
         if (!done) {
             if (!one(cpu, u, size))

@@ -140,6 +140,14 @@ static void shift_tsc(struct x86_cpu *cpu, uint64_t by)
 
 /* --- */
 
+bool x86_msr_known(struct x86_cpu *cpu, uint32_t index)
+{
+    return find(cpu, index) || index == 0x10 ||
+           (index == 0x3b && x86_has(cpu, X86_FEAT_TSC_ADJUST)) ||
+           (index == 0x277 && x86_has(cpu, X86_FEAT_PAT)) || index == 0xc0000080 ||
+           mtrr(cpu, index);
+}
+
 enum x86_result x86_rdmsr(struct x86_cpu *cpu, uint32_t index)
 {
     const struct msr *m = find(cpu, index);

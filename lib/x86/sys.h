@@ -53,6 +53,7 @@ enum x86_result x86_write_xcr0(struct x86_cpu *cpu, uint64_t v);
 enum x86_result x86_load_pdptes(struct x86_cpu *cpu, uint64_t cr3);
 
 /* --- msr.c --- value in cpu->tmp; unknown indices go to ops */
+bool x86_msr_known(struct x86_cpu *cpu, uint32_t index);
 enum x86_result x86_rdmsr(struct x86_cpu *cpu, uint32_t index);
 enum x86_result x86_wrmsr(struct x86_cpu *cpu, uint32_t index, uint64_t value);
 
