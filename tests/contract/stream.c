@@ -359,5 +359,5 @@ void stream_all(struct stream *s)
     args.deadline_ns = 20000000000u;
     do {
         e = stream_run(s, &args);
-    } while (!is_end(&e) && ++records < 100);
+    } while (!is_end(&e) && ++records < 300);
 }

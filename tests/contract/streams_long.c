@@ -40,6 +40,54 @@ GUEST64(g_compat, "pushq $0x2b; leaq 1f(%rip), %rax; pushq %rax; lretq;"
                   ".code32; 1: movl 0xa0000, %eax; outb %al, $0x10; outb %al, $0xfe");
 GUEST64(g_exec_nx, "movl $0x33000, %eax; jmp *%rax");
 
+GUEST64(g_fxsave, "fninit; movq %rsp, %xmm3; fxsave 0xa0000; outb %al, $0xfe");
+GUEST64(g_fxrstor,
+        "fxrstor 0xa0000; fstpl 0x20800; movq 0x20800, %rax; movq %xmm3, %rbx; outb %al, $0xfe");
+GUEST64(g_xsave,
+        "fninit; movq %rsp, %xmm3; movl $3, %eax; xorl %edx, %edx; xsave 0xa0000; outb %al, $0xfe");
+GUEST64(g_xrstor,
+        "movl $3, %eax; xorl %edx, %edx; xrstor 0xa0000; movq %xmm3, %rbx; outb %al, $0xfe");
+GUEST64(g_cmpxchg16b,
+        "movl $0x11223344, %ebx; movl $0x55667788, %ecx; movabsq $0x8877665544332211, %rax;"
+        "movabsq $0x8978675645342312, %rdx; lock; cmpxchg16b 0xa0000; outb %al, $0xfe");
+GUEST64(g_bts, "movl $0x10003, %eax; lock; btsl %eax, 0xa0000; movq $-1, %rax; btcq %rax, 0xa0100;"
+               "outb %al, $0xfe");
+
+/* The hole holds an image of FXSAVE with 1.0 in ST(0) and something in XMM3; the header of XSAVE
+ * says that both are there. */
+static uint64_t image_answer(struct stream *s, const struct vmlib_exit *e)
+{
+    (void)s;
+    switch (e->u.mmio.gpa - HOLE) {
+    case 0:
+        return UINT64_C(0x037f) | UINT64_C(0x3800) << 16 | UINT64_C(0x80) << 32;
+    case 24:
+        return 0x1f80;
+    case 32:
+        return UINT64_C(1) << 63;
+    case 40:
+        return 0x3fff;
+    case 160 + 3 * 16:
+        return 0x123456789abcdef0;
+    case 512:
+        return 3;
+    default:
+        return 0;
+    }
+}
+
+static void answer_image(struct stream *s)
+{
+    s->answer = image_answer;
+}
+
+static void answer_image_xsave(struct stream *s)
+{
+    s->answer = image_answer;
+    world_set(s->w, VMLIB_REG_CR4, 0x40620); /* OSXSAVE */
+    world_set(s->w, VMLIB_REG_XCR0, 3);
+}
+
 static void forbid_port_81(struct stream *s)
 {
     uint8_t bits = 2;
@@ -70,6 +118,12 @@ const struct stream_case streams_long[] = {
     STREAM("long3_strings", W_LONG3, g_strings3, 0, NULL, NULL),
     STREAM("s2_7_long3_locked", W_LONG3, g_locked3, 0, NULL, NULL),
     STREAM("s2_5_long3_sse", W_LONG3, g_sse3, 0, NULL, NULL),
+    STREAM("s2_5_long3_fxsave", W_LONG3, g_fxsave, 0, NULL, NULL),
+    STREAM("s2_5_long3_fxrstor", W_LONG3, g_fxrstor, 0, answer_image, NULL),
+    STREAM("s2_5_long3_xsave", W_LONG3, g_xsave, 0, answer_image_xsave, NULL),
+    STREAM("s2_5_long3_xrstor", W_LONG3, g_xrstor, 0, answer_image_xsave, NULL),
+    STREAM("s2_7_long3_cmpxchg16b", W_LONG3, g_cmpxchg16b, 0, NULL, NULL),
+    STREAM("s2_7_long3_bit_strings", W_LONG3, g_bts, 0, NULL, NULL),
     STREAM("long3_hlt", W_LONG3, g_hlt3, 0, NULL, NULL),
     STREAM("long0_invalid_opcode", W_LONG0, g_ud, 0, NULL, NULL),
     STREAM("long3_invalid_opcode", W_LONG3, g_ud, 0, NULL, NULL),
