@@ -75,7 +75,7 @@ static void set_segment(struct machine *m, unsigned n, uint32_t attributes, uint
     m->run->segments.s[n] = (struct vmlib_vtx_segment){.limit = limit, .attributes = attributes};
 }
 
-static void real_mode(struct machine *m)
+void machine_real_mode(struct machine *m)
 {
     struct vmlib_vtx_run *r = m->run;
     unsigned i;
@@ -85,6 +85,12 @@ static void real_mode(struct machine *m)
     set_segment(m, VMLIB_VTX_CS, 0x9b, 0xffff);
     set_segment(m, VMLIB_VTX_LDTR, 0x10082, 0xffff);
     set_segment(m, VMLIB_VTX_TR, 0x8b, 0xffff);
+    memset(&r->control, 0, sizeof(r->control));
+    memset(&r->msrs, 0, sizeof(r->msrs));
+    memset(&r->events, 0, sizeof(r->events));
+    memset(&r->debug, 0, sizeof(r->debug));
+    memset(&r->controls, 0, sizeof(r->controls));
+    r->segments.gdtr_base = r->segments.idtr_base = 0;
     r->segments.gdtr_limit = r->segments.idtr_limit = 0xffff;
     r->control.cr0 = 0x30;
     r->msrs.pat = 0x0007040600070406;
@@ -126,7 +132,7 @@ int machine_open(struct machine *m)
     m->run = pages;
     m->fpu = (uint8_t *)pages + 4096;
     m->apic = (uint8_t *)pages + 8192;
-    real_mode(m);
+    machine_real_mode(m);
     check_machine = m;
     return 0;
 }

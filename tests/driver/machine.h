@@ -29,6 +29,8 @@ int machine_map(struct machine *m, uint64_t gpa, void *memory, uint64_t bytes, u
                 uint32_t flags);
 int machine_range(struct machine *m, unsigned long call, uint64_t gpa, uint64_t bytes,
                   uint32_t prot);
+/* The state of real mode in all groups. */
+void machine_real_mode(struct machine *m);
 /* Real mode at CODE_GPA with this code, stack below it. */
 void machine_code(struct machine *m, const void *code, size_t bytes);
 /* RUN until it is not interrupted by a signal. */

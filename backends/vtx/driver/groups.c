@@ -111,6 +111,15 @@ static bool xcr0_ok(const struct vtx_caps *caps, u64 x)
     return !(x & 0xe0) || ((x & 0xe0) == 0xe0 && x & 4);
 }
 
+/* The processor would refuse the entry (SDM Vol.3C 26.3.1.1); emulators have been seen to stop. */
+static bool long_mode_ok(u64 cr0, u64 cr4, u64 efer)
+{
+    const u64 need = GUEST_CR0_PE | GUEST_CR0_PG;
+
+    return !(efer & GUEST_EFER_LMA) ||
+           ((cr0 & need) == need && cr4 & GUEST_CR4_PAE && efer & GUEST_EFER_LME);
+}
+
 static u32 load_control(struct vtx_vcpu *v)
 {
     const struct vtx_caps *caps = v->caps;
@@ -127,7 +136,7 @@ static u32 load_control(struct vtx_vcpu *v)
         return VMLIB_VTX_BAD_CR0;
     if (cr4 & ~caps->cr4_may)
         return VMLIB_VTX_BAD_CR4;
-    if (efer & ~caps->efer_may)
+    if (efer & ~caps->efer_may || !long_mode_ok(real, cr4, efer))
         return VMLIB_VTX_BAD_EFER;
     if (!xcr0_ok(caps, xcr0))
         return VMLIB_VTX_BAD_XCR0;

@@ -332,7 +332,9 @@ static int enter_until_user(struct host_vcpu *v)
         if (unlikely(failed)) {
             next = not_entered(v, failed);
         } else {
-            v->launched = 1;
+            /* An entry that fails on guest state leaves the VMCS clear (SDM Vol.3C 26.8). */
+            if (!v->launched)
+                v->launched = !(vmx_read(VMCS_REASON) & REASON_ENTRY_FAILED);
             next = vtx_vcpu_exit(&v->core);
             if (next == VTX_HOST_NMI)
                 asm volatile("int $2"); /* its IRET ends the blocking of NMIs */

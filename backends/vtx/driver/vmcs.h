@@ -196,6 +196,7 @@ enum vtx_field {
 #define GUEST_CR0_NW      0x20000000ull
 #define GUEST_CR0_CD      0x40000000ull
 #define GUEST_CR0_PG      0x80000000ull
+#define GUEST_CR4_PAE     0x00020ull
 #define GUEST_CR4_MCE     0x00040ull
 #define GUEST_CR4_VMXE    0x02000ull
 #define GUEST_CR4_OSXSAVE 0x40000ull
