@@ -292,17 +292,35 @@ static bool failed_entry(struct kvm_cpu *v)
     return report(v, VMLIB_EXIT_INTERNAL);
 }
 
+/* The tables or the stack of a delivery are not memory: lib/x86 delivers the event. */
+static bool deliver_in_x86(struct kvm_cpu *v)
+{
+    struct vmlib_events events;
+    v->error = kvm_look(v, KVM_PART_ALL);
+    if (v->error != 0)
+        return false;
+    kvm_events_get(v, &events);
+    if (events.injected.type == VMLIB_EVENT_NONE)
+        return kvm_internal(v, KVM_INTERNAL_ERROR_DELIVERY_EV,
+                            "exit while the CPU delivered an event");
+    kvm_emulate_forget(v);
+    v->injected = events.injected;
+    v->delivering = true;
+    return true;
+}
+
 /* lib/x86 executes what KVM's emulator cannot; other failures are final. */
 static bool internal_error(struct kvm_cpu *v)
 {
     const struct kvm_run *run = v->run;
+    if (run->internal.suberror == KVM_INTERNAL_ERROR_DELIVERY_EV)
+        return deliver_in_x86(v);
     if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
         v->emulate_next = true;
         return true;
     }
     static const char *const names[] = {
         [KVM_INTERNAL_ERROR_SIMUL_EX] = "exception while the CPU delivered another event",
-        [KVM_INTERNAL_ERROR_DELIVERY_EV] = "exit while the CPU delivered an event",
         [KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "exit for a reason KVM does not know",
     };
     uint32_t code = run->internal.suberror;

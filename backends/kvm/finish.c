@@ -288,6 +288,29 @@ void kvm_answer(struct kvm_cpu *v)
     v->open = KVM_OPEN_WRITE;
 }
 
+/* KVM writes the flags of REP CMPS and SCAS only at the end of all elements, and stays at a REP
+ * whose count has run out: strings of memory reads go to lib/x86. */
+static int complete(struct kvm_cpu *v)
+{
+    bool string = v->access.exit == KVM_EXIT_MMIO && kvm_at_rep(v);
+    kvm_answer(v);
+    if (string) {
+        v->open = KVM_OPEN_READ;
+        int rc = kvm_undo(v);
+        if (rc != 0)
+            return rc;
+        if (kvm_emulate_seed(v))
+            (void)kvm_emulate(v);
+        return v->error;
+    }
+    kvm_finish(v);
+    int rc = v->error;
+    if (rc == 0 && v->open == KVM_OPEN_NONE && (rc = kvm_look(v, KVM_PART_REGS)) == 0 &&
+        v->regs.rip == v->entry_rip)
+        rc = kvm_trial_end_rep(v);
+    return rc;
+}
+
 int kvm_complete(struct vmi_vcpu *owner, bool fault)
 {
     struct kvm_cpu *v = owner->impl;
@@ -305,12 +328,7 @@ int kvm_complete(struct vmi_vcpu *owner, bool fault)
         if (rc == 0)
             rc = kvm_inject(owner, &event);
     } else {
-        kvm_answer(v);
-        kvm_finish(v);
-        rc = v->error;
-        if (rc == 0 && v->open == KVM_OPEN_NONE && (rc = kvm_look(v, KVM_PART_REGS)) == 0 &&
-            v->regs.rip == v->entry_rip)
-            rc = kvm_trial_end_rep(v);
+        rc = complete(v);
     }
     kvm_kick_leave(v);
     return rc;

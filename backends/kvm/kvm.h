@@ -286,6 +286,8 @@ bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_
                struct kvm_trial *t);
 /* The linear address of v->access, which the instruction at rip makes; 0: not found. */
 uint64_t kvm_trial_gva(struct kvm_cpu *v);
+/* Is the instruction at rip a string instruction with REP? */
+bool kvm_at_rep(struct kvm_cpu *v);
 /* If the vCPU stands at a string instruction whose last element is done: go behind it. */
 int kvm_trial_end_rep(struct kvm_cpu *v);
 

@@ -127,6 +127,15 @@ uint64_t kvm_trial_gva(struct kvm_cpu *v)
     return lin != 0 ? lin : find_gva(v, true);
 }
 
+bool kvm_at_rep(struct kvm_cpu *v)
+{
+    struct vmlib_exit header;
+    if (kvm_trial_begin(v, false) != 0)
+        return false;
+    vmi_describe(&v->emulator->cpu, &header);
+    return is_rep(&header);
+}
+
 /* KVM stays at a string instruction whose count has run out. */
 int kvm_trial_end_rep(struct kvm_cpu *v)
 {

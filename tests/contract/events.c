@@ -114,6 +114,7 @@ static void s4_2_software_interrupts(void **state)
 
 static void s4_3_shutdown(void **state)
 {
+    world_machine("s4_3_shutdown");
     struct world *w = *state;
     struct vmlib_table idt = {.base = 0, .limit = 0};
     LOAD(w, g_ud);
@@ -130,6 +131,7 @@ GUEST(g_sti, "cli; nop; sti; nop; nop; hlt");
 
 static void s4_4_window_and_shadow(void **state)
 {
+    world_machine("s4_4_window_and_shadow");
     struct world *w = *state;
     LOAD(w, g_sti);
     OK(vmlib_vcpu_request_interrupt_window(w->vcpu, 1));
@@ -173,6 +175,7 @@ GUEST(g_wait, "sti; nop; nop; nop; hlt; outb %al, $0x12; hlt");
 
 static void s7_3_interrupt(void **state)
 {
+    world_machine("s7_3_interrupt");
     struct world *w = *state;
     int answer = VMLIB_HANDLED;
     LOAD(w, g_wait);
@@ -317,6 +320,7 @@ GUEST(g_watch, "movb 0x5000, %al; movb %al, 0x5001; movb %al, 0x5002; hlt");
 
 static void s4_5_watchpoint(void **state)
 {
+    world_machine("s4_5_watchpoint");
     struct world *w = *state;
     world_need(VMLIB_FEATURE_BREAKPOINTS);
     LOAD(w, g_watch);

@@ -165,6 +165,7 @@ static void run_case(void **state)
         skipped++;
         skip();
     }
+    world_machine(c->name);
     void *w = NULL;
     world_setup(&w);
     char *got = record_case(w, c);

@@ -151,13 +151,23 @@ uint32_t world_support(uint32_t feature)
     return support;
 }
 
-static unsigned skipped;
+static unsigned skipped, gaps;
 
 void world_need(uint32_t feature)
 {
     if (world_support(feature) == VMLIB_SUPPORT_REFUSED) {
         print_message("SKIP: this backend refuses %s\n", vmlib_feature_name(feature));
         skipped++;
+        skip();
+    }
+}
+
+void world_machine(const char *name)
+{
+    const char *why = world_gap(name);
+    if (why != NULL) {
+        print_message("SKIP: on this machine %s\n", why);
+        gaps++;
         skip();
     }
 }
@@ -188,6 +198,7 @@ int world_main(int argc, char **argv, const struct CMUnitTest *tests, size_t cou
         return 77;
     }
     int rc = _cmocka_run_group_tests(name, tests, count, NULL, NULL);
-    printf("backend %s: %zu cases, %u skipped for refused features\n", name, count, skipped);
+    printf("backend %s: %zu cases, %u skipped for refused features, %u for this machine\n", name,
+           count, skipped, gaps);
     return rc;
 }

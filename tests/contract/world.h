@@ -66,6 +66,9 @@ void world_vector_to_port(struct world *w, unsigned vector, uint8_t port);
 uint32_t world_support(uint32_t feature);
 /* Skips the case when the backend refuses the feature; world_main() tells how many were skipped. */
 void world_need(uint32_t feature);
+/* Skips the case when the machine under the backend is known to get it wrong (host.c). */
+void world_machine(const char *name);
+const char *world_gap(const char *name); /* why it would; NULL: it does not */
 /* The number of instructions in a record, where the backend counts them. */
 void world_counted(const struct vmlib_exit *e, uint64_t instructions);
 

@@ -1,0 +1,61 @@
+/*
+ * What the machine under a backend cannot execute.
+ *
+ * Some KVMs run where there is no hardware virtualization: they execute ring 3 of long mode
+ * directly and emulate everything else, with gaps that no backend can close. A guest tells them
+ * apart: with an IDT of no bytes an exception is a triple fault on every CPU, and something else on
+ * an emulator that does not look at the limit. The cases below are then skipped, with the reason.
+ */
+#include "world.h"
+
+/* The cases that such a machine gets wrong (doc/limits.md). */
+static const struct {
+    const char *name;
+    const char *why;
+} gaps[] = {
+    {"s4_3_shutdown", "exceptions in real mode do not look at the limit of the IDT"},
+    {"s4_3_triple_fault", "exceptions in real mode do not look at the limit of the IDT"},
+    {"s4_4_window_and_shadow", "interrupt windows open some instructions late"},
+    {"s7_3_interrupt", "interrupt windows open some instructions late"},
+    {"s4_5_watchpoint", "data breakpoints of the host do not fire"},
+    {"prot3_software_interrupt", "INT n in ring 3 is an invalid opcode"},
+    {"prot3_breakpoint", "INT3 in ring 3 is an invalid opcode"},
+    {"long3_software_interrupt", "INT n in ring 3 is an invalid opcode"},
+    {"long3_fault_on_the_way", "a fault during a delivery is a double fault"},
+    {"s2_8_real_idt_in_a_hole", "an IDT in a hole is a triple fault"},
+    {"s2_8_prot0_idt_in_a_hole", "an IDT in a hole is a triple fault"},
+    {"s2_8_prot0_idt_nmi", "an IDT in a hole is a triple fault"},
+    {"s2_8_long3_idt_in_a_hole", "an IDT in a hole is a triple fault"},
+    {"s2_8_long3_idt_software", "an IDT in a hole is a triple fault"},
+    {"s2_8_long3_gdt_in_a_hole", "a GDT in a hole is a triple fault"},
+    {"s2_8_long3_tss_in_a_hole", "a TSS in a hole is a triple fault"},
+    {"s2_8_long3_tss_port", "a TSS in a hole is a triple fault"},
+    {"s2_8_long3_stack_in_a_hole", "a stack in a hole is a triple fault"},
+    {"s2_8_long0_gdt_segment_load", "a segment load from a GDT in a hole does not end"},
+};
+
+GUEST(g_no_idt, "lidtl 0x2000; ud2; hlt"); /* memory is zero */
+
+static bool emulated_ring_0(void)
+{
+    static int known = -1;
+    if (known < 0) {
+        void *state = NULL;
+        world_setup(&state);
+        struct world *w = state;
+        LOAD(w, g_no_idt);
+        known = world_run_with(w, 0, 100000000, 0).reason != VMLIB_EXIT_SHUTDOWN;
+        world_teardown(&state);
+    }
+    return known;
+}
+
+const char *world_gap(const char *name)
+{
+    for (size_t i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
+        if (strcmp(gaps[i].name, name) == 0 && emulated_ring_0()) {
+            return gaps[i].why;
+        }
+    }
+    return NULL;
+}
