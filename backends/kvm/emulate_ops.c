@@ -9,6 +9,7 @@
 
 #include "kvm/emulate.h"
 #include "state/state.h"
+#include "x86/flags.h"
 #include "x86/mem.h"
 #include "x86/sys.h"
 
@@ -106,20 +107,37 @@ static void remember(struct kvm_emulator *e, unsigned kind, uint64_t addr, unsig
 
 /* --- around the host program's functions --- */
 
-/* What the API shows meanwhile: registers as they stand, between elements of a string too. */
+/* What the API shows meanwhile: registers as they stand, between elements of a string too. It also
+ * keeps lib/x86's copy as it is when somebody has it loaded anew. */
+static void show_registers(struct kvm_emulator *e)
+{
+    struct kvm_cpu *v = e->v;
+    const uint64_t *r = e->cpu.r;
+    if (kvm_look(v, KVM_PART_REGS) != 0)
+        return;
+    const uint64_t kept = v->regs.rflags & X86_FL_RF;
+    struct kvm_regs now = {.rax = r[X86_RAX],
+                           .rbx = r[X86_RBX],
+                           .rcx = r[X86_RCX],
+                           .rdx = r[X86_RDX],
+                           .rsi = r[X86_RSI],
+                           .rdi = r[X86_RDI],
+                           .rsp = r[X86_RSP],
+                           .rbp = r[X86_RBP],
+                           .rip = v->regs.rip,
+                           .rflags = (x86_get_flags(&e->cpu) & ~(uint64_t)X86_FL_RF) | kept};
+    memcpy(&now.r8, &r[X86_R8], 8 * sizeof(uint64_t));
+    if (memcmp(&now, &v->regs, sizeof(now)) != 0) {
+        v->regs = now;
+        v->dirty |= KVM_PART_REGS;
+    }
+}
+
 static void begin_dispatch(struct kvm_emulator *e)
 {
     struct kvm_cpu *v = e->v;
     x86_fp_sync(&e->cpu);
-    if (kvm_look(v, KVM_PART_REGS) == 0) {
-        uint64_t old[2] = {v->regs.rcx, v->regs.rdi + v->regs.rsi};
-        if (old[0] != e->cpu.r[X86_RCX] || old[1] != e->cpu.r[X86_RDI] + e->cpu.r[X86_RSI]) {
-            v->regs.rcx = e->cpu.r[X86_RCX];
-            v->regs.rdi = e->cpu.r[X86_RDI];
-            v->regs.rsi = e->cpu.r[X86_RSI];
-            v->dirty |= KVM_PART_REGS;
-        }
-    }
+    show_registers(e);
     v->dispatching = true;
     v->touched = 0;
     v->owner->exit.flags = 0;
@@ -146,6 +164,9 @@ static enum x86_result end_dispatch(struct kvm_emulator *e, enum vmi_verdict ver
     x86_tlb_flush(&e->cpu); /* the map may have changed */
     if (v->touched != 0)
         take_over(e, v->touched);
+    /* A string instruction goes on with the next element only when nobody wants the vCPU. */
+    if (verdict == VMI_GO_LEAVE || atomic_load(&v->owner->poll) != 0)
+        e->cpu.poll = 1;
     switch (verdict) {
     case VMI_GO_LEAVE:
         v->leave = true;

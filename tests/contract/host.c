@@ -18,6 +18,7 @@ static const struct {
     {"s4_4_window_and_shadow", "interrupt windows open some instructions late"},
     {"s7_3_interrupt", "interrupt windows open some instructions late"},
     {"s4_5_watchpoint", "data breakpoints of the host do not fire"},
+    {"s7_4_one_nmi_is_remembered", "an NMI that IRET lets in comes some instructions late"},
     {"prot3_software_interrupt", "INT n in ring 3 is an invalid opcode"},
     {"prot3_breakpoint", "INT3 in ring 3 is an invalid opcode"},
     {"long3_software_interrupt", "INT n in ring 3 is an invalid opcode"},

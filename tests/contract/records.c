@@ -362,6 +362,7 @@ GUEST(g_nmi_handler, "outb %al, $0x22; iret");
 
 static void s7_4_one_nmi_is_remembered(void **state)
 {
+    world_machine("s7_4_one_nmi_is_remembered");
     struct world *w = *state;
     world_need(VMLIB_FEATURE_NMI);
     LOAD(w, g_nmi);
