@@ -416,6 +416,36 @@ const char *vmlib_boot_format_name(uint32_t format);
 int vmlib_boot_file_open(const char *path, struct vmlib_boot_file *file);
 void vmlib_boot_file_close(struct vmlib_boot_file *file);
 const char *vmlib_devices_last_error(void);
+struct vmlib_arg {
+    uint32_t type;
+    uint32_t reserved;
+    uint64_t value;
+    void *data;
+    uint64_t bytes;
+};
+struct vmlib_call_config {
+    uint32_t size;
+    uint32_t exceptions;
+    vmlib_gva function;
+    vmlib_gva stack;
+    uint64_t budget;
+    uint64_t deadline_ns;
+    const struct vmlib_arg *args;
+    uint32_t arg_count;
+    uint32_t reserved;
+};
+struct vmlib_call_result {
+    uint32_t size;
+    uint32_t end;
+    uint64_t value;
+    uint64_t xmm0;
+    uint64_t instructions;
+    struct vmlib_exit exit;
+};
+int vmlib_call(vmlib_vcpu *vcpu, const struct vmlib_call_config *config,
+                         struct vmlib_call_result *result);
+int vmlib_elf_symbol(const void *elf, uint64_t bytes, const char *name, uint64_t *address,
+                               uint64_t *length);
 typedef struct vmlib_machine vmlib_machine;
 typedef void (*vmlib_console_fn)(void *opaque, const void *data, size_t bytes);
 struct vmlib_machine_config {
@@ -463,6 +493,7 @@ int vmlib_machine_create(vmlib_vm *vm, const struct vmlib_machine_config *config
                                    vmlib_machine **machine);
 void vmlib_machine_destroy(vmlib_machine *machine);
 int vmlib_machine_add_ram(vmlib_machine *machine, uint64_t bytes);
+int vmlib_machine_ram(vmlib_machine *machine, uint32_t index, vmlib_region **region);
 int vmlib_machine_add_vcpu(vmlib_machine *machine, vmlib_vcpu **vcpu);
 int vmlib_machine_add_disk(vmlib_machine *machine,
                                      const struct vmlib_disk_config *config);
@@ -473,6 +504,10 @@ int vmlib_machine_boot(vmlib_machine *machine, const struct vmlib_boot_params *p
                                  struct vmlib_boot_result *result);
 int vmlib_machine_run_vcpu(vmlib_machine *machine, vmlib_vcpu *vcpu,
                                      struct vmlib_machine_result *result);
+int vmlib_machine_step(vmlib_machine *machine, vmlib_vcpu *vcpu, uint64_t budget,
+                                 struct vmlib_exit *exit);
+int vmlib_machine_attach(vmlib_machine *machine, vmlib_vm *vm);
+int vmlib_machine_move(vmlib_machine *machine, vmlib_vm *vm);
 int vmlib_machine_stop(vmlib_machine *machine);
 int vmlib_machine_serial_input(vmlib_machine *machine, const void *data, size_t bytes,
                                          size_t *taken);
@@ -482,6 +517,27 @@ int vmlib_machine_memory_map(vmlib_machine *machine, struct vmlib_boot_memory *m
                                        uint32_t *count);
 int vmlib_machine_stats(vmlib_machine *machine, struct vmlib_machine_stats *stats);
 const char *vmlib_machine_end_name(uint32_t end);
+typedef struct vmlib_console vmlib_console;
+struct vmlib_console_config {
+    uint32_t size;
+    uint32_t flags;
+    uint64_t limit;
+    vmlib_console_fn copy;
+    void *copy_opaque;
+};
+int vmlib_console_create(const struct vmlib_console_config *config,
+                                   vmlib_console **console);
+void vmlib_console_destroy(vmlib_console *console);
+void vmlib_console_output(void *console, const void *data, size_t bytes);
+int vmlib_console_start(vmlib_console *console, vmlib_machine *machine,
+                                  vmlib_vcpu *const *vcpus, uint32_t count);
+int vmlib_console_expect(vmlib_console *console, const char *const *texts, uint32_t count,
+                                   uint64_t timeout_ns, uint32_t *index);
+int vmlib_console_before(vmlib_console *console, void *data, size_t *bytes);
+int vmlib_console_send(vmlib_console *console, const void *data, size_t bytes,
+                                 uint64_t timeout_ns);
+int vmlib_console_wait(vmlib_console *console, uint64_t timeout_ns,
+                                 struct vmlib_machine_result *result);
 int vmlib_handoff_share(vmlib_region *region, vmlib_vm *vm, uint32_t prot, uint32_t flags,
                                   vmlib_region **shared);
 int vmlib_handoff_memory(vmlib_region *from, vmlib_region *to);
@@ -578,6 +634,38 @@ int vmlib_mock_script(vmlib_vcpu *vcpu, const struct vmlib_mock_step *steps,
                                 uint32_t count);
 int vmlib_mock_result(vmlib_vcpu *vcpu, struct vmlib_mock_result *result);
 int vmlib_mock_fail(vmlib_vm *vm, uint32_t call, uint32_t after, int32_t code);
+typedef struct vmlib_ring vmlib_ring;
+struct vmlib_ring_event {
+    uint64_t address;
+    uint64_t value;
+    uint32_t vcpu;
+    uint8_t kind;
+    uint8_t width;
+    uint8_t write;
+    uint8_t reserved;
+};
+struct vmlib_ring_config {
+    uint32_t size;
+    uint32_t capacity;
+    uint32_t flags;
+    uint32_t reserved;
+};
+struct vmlib_ring_watch {
+    uint32_t size;
+    uint32_t kind;
+    uint64_t first, last;
+    uint64_t answer;
+    uint32_t flags;
+    uint32_t reserved;
+};
+int vmlib_ring_create(vmlib_vm *vm, const struct vmlib_ring_config *config,
+                                vmlib_ring **ring);
+void vmlib_ring_destroy(vmlib_ring *ring);
+int vmlib_ring_watch(vmlib_ring *ring, const struct vmlib_ring_watch *watch);
+int vmlib_ring_peek(vmlib_ring *ring, const struct vmlib_ring_event **events,
+                              uint32_t *count);
+int vmlib_ring_consume(vmlib_ring *ring, uint32_t count);
+uint64_t vmlib_ring_lost(vmlib_ring *ring);
 ]]
 local constants = {
     VERSION_MAJOR = 0,
@@ -824,8 +912,20 @@ local constants = {
     MEMORY_NVS = 4,
     BOOT_MEMORY_MAX = 64,
     BOOT_MODULES_MAX = 64,
+    ARG_INT = 0,
+    ARG_F64 = 1,
+    ARG_IN = 2,
+    ARG_OUT = 3,
+    ARG_INOUT = 4,
+    ARGS_MAX = 16,
+    CALL_RETURNED = 0,
+    CALL_FAULT = 1,
+    CALL_LIMIT = 2,
+    CALL_STOPPED = 3,
+    CALL_EXIT = 4,
     MACHINE_NO_HPET = 1,
     MACHINE_UNCLAIMED_EXITS = 2,
+    MACHINE_DIRTY_LOG = 4,
     MACHINE_TIME_HOST = 0xffffffffffffffffULL,
     DISK_READ_ONLY = 1,
     DISK_OVERLAY = 2,
@@ -837,6 +937,7 @@ local constants = {
     MACHINE_STOPPED = 6,
     MACHINE_EXIT = 7,
     MACHINE_ERROR = 8,
+    CONSOLE_VIRTIO = 1,
     HANDOFF_REPEAT = 1,
     LOCKSTEP_EXIT = 0,
     LOCKSTEP_INSN = 1,
@@ -869,5 +970,8 @@ local constants = {
     MOCK_CALL_SET_STATE = 5,
     MOCK_CALL_INJECT = 6,
     MOCK_CALLS = 7,
+    RING_DROP = 1,
+    RING_CAPACITY_MAX = 16777216,
+    WATCH_PASS = 1,
 }
 return { cdef = cdef, constants = constants }

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include <vmlib/boot.h>
+#include <vmlib/console.h>
 #include <vmlib/devices/machine.h>
 #include <vmlib/mock.h>
 #include <vmlib/vmlib.h>
@@ -49,7 +50,8 @@ typedef struct {
     vmlib_region *region;
 } Region;
 
-extern PyTypeObject VM_Type, VCPU_Type, Region_Type, Handler_Type, Record_Type, Machine_Type;
+extern PyTypeObject VM_Type, VCPU_Type, Region_Type, Handler_Type, Record_Type, Machine_Type,
+    Ring_Type, Console_Type;
 
 /* --- errors (error.c) --- */
 
@@ -151,6 +153,15 @@ struct core_boot {
 bool core_boot_parse(struct core_boot *boot, PyObject *args, PyObject *kwargs);
 void core_boot_free(struct core_boot *boot);
 PyObject *core_boot_load(PyObject *self, PyObject *args, PyObject *kwargs);
+
+/* kit.c */
+PyObject *core_call(PyObject *object, PyObject *args, PyObject *kwargs);
+PyObject *core_elf_symbol(PyObject *module, PyObject *args);
+
+/* machine.c and console.c know each other: a console's threads keep a machine busy. */
+vmlib_machine *core_machine(PyObject *object); /* NULL with an exception when it is closed */
+void core_machine_runs(PyObject *object, int change);
+vmlib_console *core_console(PyObject *object); /* NULL: no console, or closed */
 
 #define CORE_KEYWORDS(...) static char *keywords[] = {__VA_ARGS__, NULL}
 

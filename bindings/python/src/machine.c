@@ -47,10 +47,20 @@ static void on_output(void *opaque, const void *data, size_t bytes)
     core_leave(gil);
 }
 
+/* Where the library writes to: the sink, or a console directly. */
+static void route(const struct sink *sink, vmlib_console_fn *fn, void **opaque)
+{
+    vmlib_console *console = sink->function ? core_console(sink->function) : NULL;
+
+    *fn = !sink->function ? NULL : console ? vmlib_console_output : on_output;
+    *opaque = console ? (void *)console : (void *)(uintptr_t)sink;
+}
+
 static bool set_sink(Machine *self, struct sink *sink, PyObject *function)
 {
-    if (function != Py_None && !PyCallable_Check(function)) {
-        PyErr_Format(PyExc_TypeError, "expected a function, not %s", Py_TYPE(function)->tp_name);
+    if (function != Py_None && !PyCallable_Check(function) && !core_console(function)) {
+        PyErr_Format(PyExc_TypeError, "expected a function or an open Console, not %s",
+                     Py_TYPE(function)->tp_name);
         return false;
     }
     sink->machine = self;
@@ -83,10 +93,8 @@ static PyObject *machine_new(PyTypeObject *class, PyObject *args, PyObject *kwar
     }
     Py_INCREF(vm);
     self->vm = (VM *)vm;
-    config.serial = self->serial.function ? on_output : NULL;
-    config.serial_opaque = &self->serial;
-    config.debug = self->debug.function ? on_output : NULL;
-    config.debug_opaque = &self->debug;
+    route(&self->serial, &config.serial, &config.serial_opaque);
+    route(&self->debug, &config.debug, &config.debug_opaque);
     VMLIB_UNLOCKED(rc = vmlib_machine_create(handle, &config, &self->machine);
                    vmlib_vm_unref(handle));
     if (rc < 0) {
@@ -136,6 +144,19 @@ static void machine_dealloc(PyObject *object)
     machine_clear(object);
     Py_CLEAR(self->vm);
     Py_TYPE(object)->tp_free(object);
+}
+
+vmlib_machine *core_machine(PyObject *object)
+{
+    return use(object);
+}
+
+void core_machine_runs(PyObject *object, int change)
+{
+    Machine *self = (Machine *)object;
+
+    self->running += (unsigned)change;
+    self->vm->running += (unsigned)change;
 }
 
 static PyObject *machine_close(PyObject *object, PyObject *args)
@@ -217,6 +238,8 @@ static PyObject *add_console(PyObject *object, PyObject *function)
 {
     Machine *self = (Machine *)object;
     vmlib_machine *machine = use(object);
+    vmlib_console_fn write;
+    void *opaque;
     int rc;
 
     if (!machine)
@@ -225,8 +248,8 @@ static PyObject *add_console(PyObject *object, PyObject *function)
         return core_error_text(VMLIB_E_EXISTS, "machine: it has a console");
     if (!set_sink(self, &self->console, function))
         return NULL;
-    VMLIB_UNLOCKED(rc = vmlib_machine_add_console(
-                       machine, self->console.function ? on_output : NULL, &self->console));
+    route(&self->console, &write, &opaque);
+    VMLIB_UNLOCKED(rc = vmlib_machine_add_console(machine, write, opaque));
     if (rc < 0)
         Py_CLEAR(self->console.function);
     return done(rc);

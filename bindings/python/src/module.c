@@ -73,6 +73,8 @@ static PyMethodDef functions[] = {
      "          entry_offset=0, entry_bits=0) -> BootResult\n\n"
      "Put a kernel into memory and the vCPU at its entry."},
     {"boot_detect", boot_detect, METH_VARARGS, "boot_detect(kernel) -> BootFormat"},
+    {"elf_symbol", core_elf_symbol, METH_VARARGS,
+     "elf_symbol(elf, name) -> (address, length)\n\nFind a symbol of an ELF file."},
     {"version", version, METH_NOARGS, "version() -> (major, minor, patch) of the library in use"},
     {NULL, NULL, 0, NULL},
 };
@@ -87,8 +89,8 @@ static struct PyModuleDef definition = {
 
 static int add_types(PyObject *module)
 {
-    PyTypeObject *const types[] = {&VM_Type,      &VCPU_Type,   &Region_Type,
-                                   &Handler_Type, &Record_Type, &Machine_Type};
+    PyTypeObject *const types[] = {&VM_Type,     &VCPU_Type,    &Region_Type, &Handler_Type,
+                                   &Record_Type, &Machine_Type, &Ring_Type,   &Console_Type};
 
     core_vcpu_type_init();
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)

@@ -575,6 +575,12 @@ static PyMethodDef methods[] = {
      "run(*, budget=0, deadline_ns=0, wait=False, step=False, generation=0) -> Exit\n\n"
      "Run until a guest event that no handler takes, or a limit: budget in instructions, deadline\n"
      "in nanoseconds of the VM's clock. wait: sleep in HLT. Exceptions of handlers come out here."},
+    {"call", WITH_KEYWORDS(core_call),
+     "call(function, *args, stack=0, budget=1000000, deadline_ns=0, exceptions=0xffffffff) -> "
+     "CallResult\n\n"
+     "Call a guest function in protected or long mode. Arguments: int, float, bytes (a pointer to "
+     "a\n"
+     "copy on the guest's stack), bytearray (copied back, too)."},
     {"complete", vcpu_complete, METH_VARARGS,
      "complete(value=None)\n\nAnswer the pending record: a number; four registers for CPUID; None\n"
      "for WRMSR and for a hypercall whose RAX is to stay."},

@@ -15,11 +15,12 @@
         vcpu.rip = 0x1000
         assert vcpu.run().reason is Reason.HLT
 """
-from typing import Any, Callable, List, Optional
+import struct
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 from . import _core, enums
 from ._core import *  # noqa: F401,F403
-from ._core import Handler, Record, Region, VCPU, Machine, Exit, BackendInfo
+from ._core import BackendInfo, Console, Exit, Handler, Machine, Record, Region, VCPU
 from .enums import *  # noqa: F401,F403
 from .enums import Backend, DoorbellKind, HandlerKind
 from .errors import (BusyError, Error, ExistsError, ForkError, GuestMemoryError, HostError, InvalidError,
@@ -88,6 +89,28 @@ class VM(_core.BaseVM):
                  fd: int = -1, width: int = 0, value: Optional[int] = None) -> Handler:
         """Notify the host of writes to one address: through an eventfd, or a function of the value."""
         return self._doorbell(kind, address, function, fd, width, value)
+
+
+class Ring(_core.BaseRing):
+    __doc__ = _core.BaseRing.__doc__
+
+    FORMAT = "<QQIBBBx"
+    """struct format of one event: address, value, vcpu, kind, width, write"""
+
+    def events(self) -> "Iterator[Tuple[int, ...]]":
+        """Take all events: tuples of address, value, vcpu, kind, width, write."""
+        return struct.iter_unpack(self.FORMAT, self.take())
+
+
+def double(bits: int) -> float:
+    """The number whose bits these are, such as CallResult.xmm0."""
+    return float(struct.unpack("<d", struct.pack("<Q", bits))[0])
+
+
+def signed(value: int, bits: int = 64) -> int:
+    """The low bits of value as a number in two's complement."""
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
 
 
 def backends() -> List[BackendInfo]:

@@ -340,12 +340,24 @@ class MemoryType(IntEnum):
     NVS = 4
 
 
-class DiskFlag(IntFlag):
-    READ_ONLY = 0x1
-    OVERLAY = 0x2  # guest writes stay in memory and are lost with the machine
+class ArgType(IntEnum):
+    INT = 0  # integer or guest address in `value`
+    F64 = 1  # double: its bits in `value`
+    IN = 2  # pointer to a copy of `data` on the guest's stack
+    OUT = 3  # pointer to zeros; copied to `data` when the function has returned
+    INOUT = 4  # both
+
+
+class CallEnd(IntEnum):
+    RETURNED = 0
+    FAULT = 1  # exception, shutdown, or access that memory forbids: see the record
+    LIMIT = 2  # budget or deadline
+    STOPPED = 3  # a handler, or vmlib_vcpu_cancel()
+    EXIT = 4  # something that no handler takes; a read waits for vmlib_vcpu_complete()
 
 
 class MachineEnd(IntEnum):
+    DIRTY_LOG = 4  # RAM with REGION_DIRTY_LOG
     POWER_OFF = 1
     RESET = 2  # keyboard controller, port 92, port cf9, ACPI reset register
     DEBUG_EXIT = 3  # `value` was written to port f4
@@ -354,6 +366,23 @@ class MachineEnd(IntEnum):
     STOPPED = 6  # vmlib_machine_stop()
     EXIT = 7  # an exit that the machine cannot answer; see exit_reason and text
     ERROR = 8  # a call of the library failed with `error`
+
+
+class DiskFlag(IntFlag):
+    READ_ONLY = 0x1
+    OVERLAY = 0x2  # guest writes stay in memory and are lost with the machine
+
+
+class ConsoleFlag(IntFlag):
+    VIRTIO = 0x1  # input goes to the virtio console, not to the serial port
+
+
+class RingFlag(IntFlag):
+    DROP = 0x1
+
+
+class WatchFlag(IntFlag):
+    PASS = 0x1
 
 
 VERSION_MAJOR: Final = 0
@@ -387,6 +416,7 @@ BREAKPOINTS: Final = 4
 BOOT_FORMATS: Final = 7
 BOOT_MEMORY_MAX: Final = 64  # most ranges of a map
 BOOT_MODULES_MAX: Final = 64
+ARGS_MAX: Final = 16
 MACHINE_NO_HPET: Final = 1
 MACHINE_UNCLAIMED_EXITS: Final = 2
 MACHINE_TIME_HOST: Final = 18446744073709551615
@@ -422,6 +452,7 @@ MOCK_CALL_GET_STATE: Final = 4
 MOCK_CALL_SET_STATE: Final = 5
 MOCK_CALL_INJECT: Final = 6
 MOCK_CALLS: Final = 7
+RING_CAPACITY_MAX: Final = 16777216
 
 __all__ = [
     "ErrorCode",
@@ -453,8 +484,13 @@ __all__ = [
     "BreakpointKind",
     "BootFormat",
     "MemoryType",
-    "DiskFlag",
+    "ArgType",
+    "CallEnd",
     "MachineEnd",
+    "DiskFlag",
+    "ConsoleFlag",
+    "RingFlag",
+    "WatchFlag",
     "VERSION_MAJOR",
     "VERSION_MINOR",
     "VERSION_PATCH",
@@ -486,6 +522,7 @@ __all__ = [
     "BOOT_FORMATS",
     "BOOT_MEMORY_MAX",
     "BOOT_MODULES_MAX",
+    "ARGS_MAX",
     "MACHINE_NO_HPET",
     "MACHINE_UNCLAIMED_EXITS",
     "MACHINE_TIME_HOST",
@@ -521,4 +558,5 @@ __all__ = [
     "MOCK_CALL_SET_STATE",
     "MOCK_CALL_INJECT",
     "MOCK_CALLS",
+    "RING_CAPACITY_MAX",
 ]
