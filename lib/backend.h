@@ -97,6 +97,15 @@ struct vmi_vcpu {
     struct vmlib_exit exit;
 };
 
+/* A doorbell that a backend may answer itself. */
+struct vmi_bell {
+    uint32_t kind;  /* VMLIB_DOORBELL_ constant */
+    uint32_t width; /* bytes, never 0 */
+    uint64_t address, value;
+    bool match; /* only writes of `value` */
+    int fd;     /* an eventfd, perhaps; valid until the bell is off again */
+};
+
 /* Answers of vmi_exit_dispatch(). */
 enum vmi_verdict {
     /* Answered: finish the instruction with the values in the record, go on. */
@@ -182,6 +191,11 @@ struct vmi_backend {
     /* Any thread, vCPUs running: the host has written guest memory. Drop code derived from it,
      * soon. */
     void (*host_wrote)(struct vmi_vm *vm, uint64_t gpa, uint64_t bytes);
+
+    /* Any thread, vCPUs running; serialised; may be NULL. on: from now on answer writes that match
+     * by adding one to the eventfd, with no other effect. Anything but 0: core rings it. No other
+     * doorbell has the same kind and address meanwhile. */
+    int (*doorbell)(struct vmi_vm *vm, const struct vmi_bell *bell, bool on);
 
     /* Sets vcpu->impl. State: reset, or waiting for SIPI. model: n CPUID leaves, NULL = the default
      * model. */

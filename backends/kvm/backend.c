@@ -94,6 +94,7 @@ const struct vmi_backend vmi_backend_kvm = {
     .mem_update = kvm_mem_update,
     .dirty_sync = kvm_dirty_sync,
     .host_wrote = kvm_host_wrote,
+    .doorbell = kvm_doorbell,
     .vcpu_create = kvm_vcpu_create,
     .vcpu_destroy = kvm_vcpu_destroy,
     .run = kvm_vcpu_run,

@@ -214,6 +214,9 @@ void kvm_dirty_sync(struct vmi_vm *vm, const struct vmi_slot *slot, uint64_t fir
                     bool rearm);
 void kvm_host_wrote(struct vmi_vm *vm, uint64_t gpa, uint64_t bytes);
 
+/* --- doorbell.c --- */
+int kvm_doorbell(struct vmi_vm *vm, const struct vmi_bell *bell, bool on);
+
 /* --- cache.c --- */
 /* Make the parts valid: settles what is open, finds the state that the API has to show. 0 or a
  * VMLIB_E_ code. After it v->regs, v->sregs, v->events may be read; after changing one, set its

@@ -135,6 +135,7 @@ static int insert(struct vmlib_vm *vm, struct vmi_hook *hook)
     }
     hook->registered = true;
     ++*count;
+    vmi_bells_update(vm, NULL);
     return 0;
 }
 
@@ -151,6 +152,7 @@ static int add(struct vmlib_vm *vm, const struct vmi_hook *model, bool want_hand
         return vmi_error(VMLIB_E_NOMEM, "no memory for a handler");
     }
     *hook = *model;
+    hook->backend_fd = -1;
     hook->vm = vm;
     hook->refs = want_handle ? 1 : 0;
     pthread_mutex_lock(&vm->lock);
@@ -185,6 +187,7 @@ static int take_out(struct vmlib_vm *vm, struct vmi_hook *hook)
         *link = hook;
         return rc;
     }
+    vmi_bells_update(vm, hook);
     --*(hook->doorbell ? &vm->ndoorbells : &vm->nhandlers);
     hook->registered = false;
     hook->zombie = true; /* until reaped: nobody but the reaper calls release */

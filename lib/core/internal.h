@@ -83,6 +83,8 @@ struct vmi_hook {
     uint64_t value;
     int fd;
     void (*ring)(void *opaque, uint64_t value);
+    int backend_fd;        /* bell.c: the backend answers it, through this descriptor; else -1 */
+    bool backend_declines; /* ... or has said that it cannot */
 };
 struct vmlib_handler {
     struct vmi_hook hook;
@@ -90,6 +92,10 @@ struct vmlib_handler {
 struct vmlib_doorbell {
     struct vmi_hook hook;
 };
+
+/* bell.c: doorbells that the backend answers itself. vm->lock held, after each change of the list;
+ * `gone` has been taken out of it, or is NULL. */
+void vmi_bells_update(struct vmlib_vm *vm, struct vmi_hook *gone);
 
 /* table.c: what vCPUs search. NULL on lack of memory. */
 struct vmi_table *vmi_table_build(struct vmi_hook *hooks);
