@@ -43,7 +43,9 @@ static void s6_1_every_budget(void **state)
     }
 }
 
-GUEST(g_spin, "1: incl %eax; jmp 1b");
+/* With interrupts on: Bochs (tests/rig) lets no external interrupt end a guest that holds them off.
+ */
+GUEST(g_spin, "sti; 1: incl %eax; jmp 1b");
 
 static void s6_2_deadline(void **state)
 {
@@ -127,7 +129,7 @@ static void s6_3_race(void **state)
 }
 
 /* The map changes under a running guest. */
-GUEST(g_touch, "1: addr32 movb %al, 0xa0000; addr32 movb 0xa0001, %bl; jmp 1b");
+GUEST(g_touch, "sti; 1: addr32 movb %al, 0xa0000; addr32 movb 0xa0001, %bl; jmp 1b");
 
 static int device(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
 {

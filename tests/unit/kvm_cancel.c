@@ -9,7 +9,10 @@
 
 #include "kvm_world.h"
 
-GUEST(spin, "1: jmp 1b");
+/* With interrupts on: Bochs (tests/rig) lets no external interrupt end a guest that holds them off.
+ */
+GUEST(spin, "sti\n"
+            "1: jmp 1b");
 GUEST(out_forever, "1: out %al, $0x10\n"
                    "jmp 1b");
 
