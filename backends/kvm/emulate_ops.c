@@ -55,10 +55,6 @@ static bool store(struct kvm_emulator *e, uint64_t gpa, uint64_t value, unsigned
     const struct vmi_slot *s = vmi_memory_slot(e->v->owner->vm, gpa);
     if (s == NULL || !(s->prot & VMLIB_PROT_W))
         return false;
-    if (e->trial) {
-        e->active = true;
-        return true;
-    }
     raw_store(s->host + (gpa - s->gpa), value, size); /* slots and accesses end at pages */
     mark_dirty(s, gpa - s->gpa);
     return true;
@@ -261,12 +257,12 @@ static enum x86_result op_write_phys(struct x86_cpu *cpu, uint64_t gpa, uint64_t
     struct kvm_emulator *e = kvm_emulator_of(cpu);
     if (size < 8)
         value &= (UINT64_C(1) << (8 * size)) - 1;
-    if (store(e, gpa, value, size))
-        return X86_OK;
-    if (e->trial) {
+    if (e->trial) { /* also memory: the kernel may be unable to reach what is behind a slot */
         note_address(e, gpa, lin, size);
         return trial_write(e, KVM_EXIT_MMIO, gpa, value, size);
     }
+    if (store(e, gpa, value, size))
+        return X86_OK;
     return device(e, KVM_ANSWER_WRITE, gpa, lin, size, &value);
 }
 

@@ -160,7 +160,7 @@ static enum vmi_verdict ask_mmio(struct kvm_cpu *v, uint64_t *value)
 static bool plain_store(struct kvm_cpu *v)
 {
     const struct vmi_slot *s = vmi_memory_slot(v->owner->vm, v->access.addr);
-    if (s == NULL || !(s->prot & VMLIB_PROT_W))
+    if (s == NULL || (s->prot & (VMLIB_PROT_R | VMLIB_PROT_W)) != VMLIB_PROT_W)
         return false;
     uint64_t at = v->access.addr - s->gpa;
     if (s->bytes - at < v->access.width)

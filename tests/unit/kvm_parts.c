@@ -56,6 +56,8 @@ static struct vmlib_segment random_segment(void)
                               .limit = (uint32_t)random64(),
                               .attributes = (uint32_t)random64() & 0x1f0ff,
                               .selector = (uint16_t)random64()};
+    if (!(s.attributes & 0x80))
+        s.attributes |= VMLIB_SEGMENT_UNUSABLE; /* what is not present cannot be used */
     /* as descriptors have it: the limit in bytes, or in pages */
     if (s.attributes & 0x8000)
         s.limit |= 0xfff;
