@@ -32,14 +32,17 @@ void kvm_gpr_from_api(const struct vmlib_gpr *g, struct kvm_regs *r)
 
 static struct vmlib_segment segment_to_api(const struct kvm_segment *s)
 {
+    uint32_t attributes =
+        (uint32_t)((s->type & 15) | (s->s & 1) << 4 | (s->dpl & 3) << 5 | (s->present & 1) << 7 |
+                   (s->avl & 1) << 12 | (s->l & 1) << 13 | (s->db & 1) << 14 | (s->g & 1) << 15);
+    /* Some paths of KVM leave a null segment without the mark. */
+    bool null = attributes == 0 && s->selector < 4 && s->base == 0 && s->limit == 0;
+    bool unusable = s->unusable & 1 || null;
     return (struct vmlib_segment){
         .base = s->base,
         .limit = s->limit,
         .selector = s->selector,
-        .attributes = (uint32_t)((s->type & 15) | (s->s & 1) << 4 | (s->dpl & 3) << 5 |
-                                 (s->present & 1) << 7 | (s->avl & 1) << 12 | (s->l & 1) << 13 |
-                                 (s->db & 1) << 14 | (s->g & 1) << 15 |
-                                 ((s->unusable | !s->present) & 1) << 16),
+        .attributes = attributes | (unusable ? VMLIB_SEGMENT_UNUSABLE : 0),
     };
 }
 

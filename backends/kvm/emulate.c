@@ -135,6 +135,8 @@ static void step(struct kvm_emulator *e)
     cpu->poll = 0;
     cpu->cur = NULL;
     cpu->shadow = 0;
+    /* Traps and steps follow each element of a repeated string instruction. */
+    cpu->resync = cpu->eflags & X86_FL_TF || e->v->owner->run_flags & VMLIB_RUN_SINGLE_STEP;
     cpu->eflags &= ~X86_FL_RF;
     e->dispatched = false;
     e->v->open = KVM_OPEN_NONE;
@@ -211,7 +213,8 @@ bool kvm_emulate(struct kvm_cpu *v)
     bool trap = e->cpu.eflags & X86_FL_TF;
     step(e);
     bool retired = e->cpu.left != INT64_MAX / 2;
-    if (retired && trap && !e->cpu.no_trap)
+    bool element = !retired && e->cpu.leave == X86_LEAVE_LOOKUP;
+    if (trap && ((retired && !e->cpu.no_trap) || element))
         e->cpu.pending_dr6 |= 1u << 14;
     uint64_t debug = e->cpu.pending_dr6;
     e->cpu.pending_dr6 = 0;
@@ -219,7 +222,7 @@ bool kvm_emulate(struct kvm_cpu *v)
     if (v->error != 0)
         return false;
     bool go = ended(v, retired);
-    if (retired)
+    if (retired || element)
         v->pending_debug |= debug;
     return go && v->error == 0;
 }

@@ -345,6 +345,8 @@ static enum x86_result op_wrmsr(struct x86_cpu *cpu, uint32_t index, uint64_t va
 
 static enum x86_result op_msr_first(struct x86_cpu *cpu, uint32_t index, bool write, uint64_t value)
 {
+    if (!x86_msr_known(cpu, index))
+        return X86_AGAIN; /* asked once: by rdmsr and wrmsr above */
     enum x86_result r = msr(cpu, write, index, true, &value);
     cpu->tmp = value;
     return r;

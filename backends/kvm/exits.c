@@ -172,6 +172,22 @@ static bool plain_store(struct kvm_cpu *v)
     return true;
 }
 
+/* An access to memory that should have had no exit: the kernel cannot reach the pages behind it. */
+static bool lost_memory(struct kvm_cpu *v)
+{
+    const struct vmi_slot *s = vmi_memory_slot(v->owner->vm, v->access.addr);
+    uint32_t needed = VMLIB_PROT_R | (v->access.write ? VMLIB_PROT_W : 0);
+    if (s == NULL || (s->prot & needed) != needed)
+        return false;
+    int rc =
+        vmi_error(VMLIB_E_FAULT,
+                  "guest memory at %#llx has been unmapped or cannot be accessed by this process",
+                  (unsigned long long)v->access.addr);
+    (void)kvm_undo(v);
+    v->error = rc;
+    return true;
+}
+
 static bool mmio(struct kvm_cpu *v)
 {
     struct kvm_run *run = v->run;
@@ -193,6 +209,8 @@ static bool mmio(struct kvm_cpu *v)
     } else {
         begin_read(v);
     }
+    if (__builtin_expect(lost_memory(v), 0))
+        return false;
     enum vmi_verdict verdict = ask_mmio(v, &value);
     if (!write) {
         memcpy(run->mmio.data, &value, width);

@@ -71,7 +71,8 @@ static bool queue_write(struct kvm_cpu *v)
 
 static bool is_rex(const struct kvm_cpu *v, uint8_t byte)
 {
-    return v->sregs.cs.l && (byte & 0xf0) == 0x40;
+    /* IN and OUT do without: there it is rather the end of the instruction before. */
+    return v->access.exit == KVM_EXIT_MMIO && v->sregs.cs.l && (byte & 0xf0) == 0x40;
 }
 
 /* How stores move registers other than rip: index registers and the count of string instructions,
