@@ -15,6 +15,7 @@
 #include <lua.h>
 
 #include <vmlib/boot.h>
+#include <vmlib/console.h>
 #include <vmlib/devices/machine.h>
 #include <vmlib/mock.h>
 #include <vmlib/vmlib.h>
@@ -24,6 +25,7 @@
 #define TYPE_REGION  "vmlib.Region"
 #define TYPE_HANDLER "vmlib.Handler"
 #define TYPE_MACHINE "vmlib.Machine"
+#define TYPE_CONSOLE "vmlib.Console"
 
 struct record_type;
 
@@ -49,7 +51,13 @@ struct lua_record {
     uint32_t offset;
 };
 
-/* --- errors.c --- */
+/* User values: 1 its machine, 2 a table of its vCPUs. */
+struct lua_console {
+    vmlib_console *console; /* NULL: closed */
+    bool started;
+};
+
+/* --- errors --- */
 
 /* Raise an error object with the library's detail text. */
 int core_error(lua_State *L, int code);
@@ -129,5 +137,21 @@ void core_boot_parse(lua_State *L, int kernel, int table, struct core_boot *boot
 int core_boot_load(lua_State *L);
 int core_vm_create(lua_State *L);
 int core_machine_create(lua_State *L);
+
+/* kit.c */
+void core_kit_init(lua_State *L);
+int core_ring_create(lua_State *L);
+int core_call(lua_State *L);
+int core_elf_symbol(lua_State *L);
+int core_double(lua_State *L);
+
+/* console.c and machine.c know each other: a console's threads keep a machine busy, and whichever
+ * the collector ends first ends the threads. */
+void core_console_init(lua_State *L);
+int core_console_create(lua_State *L);
+vmlib_console *core_console(lua_State *L, int index);
+vmlib_machine *core_machine(lua_State *L, int index);
+void core_machine_attach(lua_State *L, int machine, struct lua_console *console);
+void core_machine_detach(lua_State *L, int machine);
 
 #endif

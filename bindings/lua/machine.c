@@ -2,9 +2,11 @@
 #include "core.h"
 #include "records.inc"
 
+/* User values: 1 its VM, 2 a table of the consoles it writes to. */
 struct lua_machine {
     vmlib_machine *machine; /* NULL: closed */
     unsigned running;
+    struct lua_console *console; /* started, and not closed */
 };
 
 static struct lua_machine *machine_of(lua_State *L)
@@ -21,19 +23,35 @@ static int check(lua_State *L, int code)
     return code < 0 ? core_devices_error(L, code) : 0;
 }
 
-/* Keep the function that is member `name` of the options at 2; 0: there is none. */
-static int keep_option(lua_State *L, const char *name)
+/* Where output goes: to the function or console on top of the stack, or nowhere. Pops it. */
+static vmlib_console_fn take_output(lua_State *L, int machine, void **opaque)
 {
-    int number = 0;
+    vmlib_console_fn fn = NULL;
 
-    if (lua_isnoneornil(L, 2))
-        return 0;
-    if (lua_getfield(L, 2, name) != LUA_TNIL) {
-        luaL_checktype(L, -1, LUA_TFUNCTION);
-        number = core_function_keep(L, 1, lua_gettop(L));
+    if (luaL_testudata(L, -1, TYPE_CONSOLE)) {
+        *opaque = core_console(L, -1);
+        fn = vmlib_console_output;
+        lua_getiuservalue(L, machine, 2); /* as long as the machine, so long the console */
+        lua_pushvalue(L, -2);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+        lua_pop(L, 1);
+    } else if (!lua_isnil(L, -1)) {
+        luaL_argcheck(L, lua_isfunction(L, -1), 2, "expected a function or a console");
+        core_vm_of(L, machine);
+        *opaque = (void *)(intptr_t)core_function_keep(L, lua_gettop(L), lua_gettop(L) - 1);
+        fn = core_output;
+        lua_pop(L, 1);
     }
     lua_pop(L, 1);
-    return number;
+    return fn;
+}
+
+static vmlib_console_fn output_option(lua_State *L, const char *name, int machine, void **opaque)
+{
+    if (lua_isnoneornil(L, 2))
+        return NULL;
+    lua_getfield(L, 2, name);
+    return take_output(L, machine, opaque);
 }
 
 /* vmlib.machine(vm, {serial=function, debug=function, flags=, rtc_seconds=, timeout_ns=}) */
@@ -42,23 +60,20 @@ int core_machine_create(lua_State *L)
     struct vmlib_machine_config config = VMLIB_MACHINE_CONFIG_INIT;
     struct lua_vm *vm = core_vm(L, 1);
     struct lua_machine *self;
-    int serial, debug;
 
     lua_settop(L, 2);
     config.flags = (uint32_t)core_option(L, 2, "flags", 32, 0);
     config.rtc_seconds = core_option(L, 2, "rtc_seconds", 64, config.rtc_seconds);
     config.timeout_ns = core_option(L, 2, "timeout_ns", 64, 0);
-    self = lua_newuserdatauv(L, sizeof(*self), 1);
-    *self = (struct lua_machine){NULL, 0};
+    self = lua_newuserdatauv(L, sizeof(*self), 2); /* at 3 */
+    *self = (struct lua_machine){NULL, 0, NULL};
     luaL_setmetatable(L, TYPE_MACHINE);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
-    serial = keep_option(L, "serial");
-    debug = keep_option(L, "debug");
-    config.serial = serial ? core_output : NULL;
-    config.serial_opaque = (void *)(intptr_t)serial;
-    config.debug = debug ? core_output : NULL;
-    config.debug_opaque = (void *)(intptr_t)debug;
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, 2);
+    config.serial = output_option(L, "serial", 3, &config.serial_opaque);
+    config.debug = output_option(L, "debug", 3, &config.debug_opaque);
     check(L, vmlib_machine_create(vm->vm, &config, &self->machine));
     return 1;
 }
@@ -66,10 +81,45 @@ int core_machine_create(lua_State *L)
 static int machine_gc(lua_State *L)
 {
     struct lua_machine *self = luaL_checkudata(L, 1, TYPE_MACHINE);
+    struct lua_console *console = self->console;
 
+    if (console) { /* both are garbage, and this one's turn came first: end the threads */
+        vmlib_console_destroy(console->console);
+        console->console = NULL;
+        core_machine_detach(L, 1);
+    }
     vmlib_machine_destroy(self->machine);
     self->machine = NULL;
     return 0;
+}
+
+vmlib_machine *core_machine(lua_State *L, int index)
+{
+    struct lua_machine *self = luaL_checkudata(L, index, TYPE_MACHINE);
+
+    if (!self->machine)
+        core_error_text(L, VMLIB_E_STATE, "machine: it is closed");
+    return self->machine;
+}
+
+void core_machine_attach(lua_State *L, int machine, struct lua_console *console)
+{
+    struct lua_machine *self = lua_touserdata(L, machine);
+
+    self->console = console;
+    self->running++;
+    core_vm_of(L, machine)->running++;
+    lua_pop(L, 1);
+}
+
+void core_machine_detach(lua_State *L, int machine)
+{
+    struct lua_machine *self = lua_touserdata(L, machine);
+
+    self->console = NULL;
+    self->running--;
+    core_vm_of(L, machine)->running--;
+    lua_pop(L, 1);
 }
 
 static int machine_close(lua_State *L)
@@ -116,16 +166,12 @@ static int add_disk(lua_State *L)
 static int add_console(lua_State *L)
 {
     struct lua_machine *self = machine_of(L);
-    int number = 0;
+    void *opaque = NULL;
+    vmlib_console_fn fn;
 
     lua_settop(L, 2);
-    if (!lua_isnil(L, 2)) {
-        luaL_checktype(L, 2, LUA_TFUNCTION);
-        core_vm_of(L, 1);
-        number = core_function_keep(L, 3, 2);
-    }
-    return check(L, vmlib_machine_add_console(self->machine, number ? core_output : NULL,
-                                              (void *)(intptr_t)number));
+    fn = take_output(L, 1, &opaque);
+    return check(L, vmlib_machine_add_console(self->machine, fn, opaque));
 }
 
 static int add_rng(lua_State *L)

@@ -62,6 +62,10 @@ int luaopen_vmlib(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"vm", core_vm_create},
                                          {"machine", core_machine_create},
+                                         {"ring", core_ring_create},
+                                         {"console", core_console_create},
+                                         {"elf_symbol", core_elf_symbol},
+                                         {"double", core_double},
                                          {"boot_load", core_boot_load},
                                          {"boot_detect", boot_detect},
                                          {"backend_query", backend_query},
@@ -77,8 +81,12 @@ int luaopen_vmlib(lua_State *L)
     core_region_init(L);
     core_handler_init(L);
     core_machine_init(L);
+    core_kit_init(L);
+    core_console_init(L);
     luaL_newlib(L, functions);
     core_records_init(L);
+    lua_pushliteral(L, "<I8I8I4BBBx"); /* of one event in ring:take() */
+    lua_setfield(L, -2, "RING_FORMAT");
     (void)record_constants;
     (void)record_registers;
     return 1;

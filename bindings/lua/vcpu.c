@@ -391,6 +391,7 @@ static int vcpu_newindex(lua_State *L)
 void core_vcpu_init(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"run", vcpu_run},
+                                       {"call", core_call},
                                        {"complete", vcpu_complete},
                                        {"fault", vcpu_fault},
                                        {"cancel", vcpu_cancel},
