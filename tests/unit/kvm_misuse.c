@@ -17,6 +17,8 @@ GUEST(count_forever, "1: inc %ax\n"
                      "jmp 1b");
 GUEST(touch, "mov (%edi), %al\n"
              "hlt");
+GUEST(store, "mov %al, (%edi)\n"
+             "hlt");
 
 /* Descriptors of this process that lead to KVM, by a part of their link's text. */
 static unsigned find_fds(const char *what, int *fds, unsigned max)
@@ -125,23 +127,26 @@ static void region_on_a_closed_vm(void **state)
 }
 
 /* Memory of the caller goes away while the guest uses it. */
-static void memory_unmapped(void **state)
+static void unmapped(bool write)
 {
-    (void)state;
     struct world w;
     struct vmlib_exit e = VMLIB_EXIT_INIT;
     void *host = mmap(NULL, 0x2000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(host, MAP_FAILED);
     world_create(&w, 1);
     vmlib_region *r = world_region(&w, DEVICE, 0x2000, 0, host);
-    LOAD(&w, touch);
+    if (write)
+        LOAD(&w, store);
+    else
+        LOAD(&w, touch);
     OK(vmlib_vcpu_set_reg(w.vcpu[0], VMLIB_REG_RDI, DEVICE + 0x1000));
     munmap(host, 0x2000);
     int rc = vmlib_vcpu_run(w.vcpu[0], NULL, &e);
-    if (rc == 0) /* a kernel that makes an access to nothing of it */
-        assert_int_equal(e.reason, VMLIB_EXIT_MEMORY_FAULT);
-    else
-        assert_true(rc < 0 && strlen(vmlib_last_error()) > 0);
+    assert_int_equal(rc, VMLIB_E_FAULT);
+    assert_non_null(strstr(vmlib_last_error(), "unmapped"));
+    uint64_t rip;
+    OK(vmlib_vcpu_get_reg(w.vcpu[0], VMLIB_REG_RIP, &rip));
+    assert_int_equal(rip, CODE);
     /* with memory there, the instruction is repeated */
     OK(vmlib_region_remove(r));
     vmlib_region_unref(r);
@@ -149,6 +154,18 @@ static void memory_unmapped(void **state)
     world_expect(&w, VMLIB_EXIT_HLT);
     vmlib_region_unref(r);
     world_destroy(&w);
+}
+
+static void memory_unmapped_read(void **state)
+{
+    (void)state;
+    unmapped(false);
+}
+
+static void memory_unmapped_write(void **state)
+{
+    (void)state;
+    unmapped(true);
 }
 
 static void forked(void **state)
@@ -226,7 +243,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(vm_closed),
     cmocka_unit_test(device_closed),
     cmocka_unit_test(region_on_a_closed_vm),
-    cmocka_unit_test(memory_unmapped),
+    cmocka_unit_test(memory_unmapped_read),
+    cmocka_unit_test(memory_unmapped_write),
     cmocka_unit_test(forked),
     cmocka_unit_test(out_of_descriptors),
 };
