@@ -53,7 +53,8 @@ struct vmlib_lockstep_mask {
     uint32_t fpu_word; /**< bits of the x87 status word */
 };
 
-/** Called after an instruction with what the library's own table says; may change it. */
+/** Called at each comparison with what the library's own table says; may change it. In exit grain,
+ * insn->length is 0: what it excuses then may be left by any instruction. */
 typedef void (*vmlib_lockstep_mask_fn)(void *opaque, const struct vmlib_lockstep_insn *insn,
                                        struct vmlib_lockstep_mask *mask);
 

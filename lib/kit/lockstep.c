@@ -55,6 +55,8 @@ static int take(struct vmi_ls_side *s, uint32_t kind, uint64_t last)
     config.kind = kind;
     config.last = last;
     error = vmlib_handler_add(s->vm, &config, &s->handler[s->handlers]);
+    if (error == VMLIB_E_UNSUPPORTED && kind == VMLIB_HANDLER_HYPERCALL)
+        return 0; /* the backend has none to return */
     if (error)
         return vmi_dev_error_lib(error, "lockstep: handler");
     s->handlers++;

@@ -221,7 +221,7 @@ int vmi_ls_answer(struct vmlib_lockstep *l, uint32_t *end)
     struct vmi_ls_input in = {.kind = VMI_LS_NOTHING};
     int answer = VMLIB_PASS, error;
 
-    if (l->replaying)
+    if (l->replaying && l->replayed < l->logged)
         return replay(l);
     e.size = sizeof(e);
     if (l->config.exit) {
@@ -238,6 +238,7 @@ int vmi_ls_answer(struct vmlib_lockstep *l, uint32_t *end)
         in = (struct vmi_ls_input){.kind = VMI_LS_NOTHING};
         error = vmi_ls_input(l, &in);
     }
+    l->replayed = l->logged;
     return error;
 }
 

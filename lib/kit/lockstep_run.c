@@ -123,11 +123,14 @@ int vmi_ls_read_states(struct vmlib_lockstep *l)
     return 0;
 }
 
-static void ask_mask(struct vmlib_lockstep *l, struct vmlib_lockstep_mask *mask)
+static void ask_mask(struct vmlib_lockstep *l, bool step, struct vmlib_lockstep_mask *mask)
 {
-    vmi_ls_undefined(&l->insn, mask);
+    static const struct vmlib_lockstep_insn none = {.length = 0};
+    const struct vmlib_lockstep_insn *insn = step ? &l->insn : &none;
+
+    vmi_ls_undefined(insn, mask);
     if (l->config.mask)
-        l->config.mask(l->config.opaque, &l->insn, mask);
+        l->config.mask(l->config.opaque, insn, mask);
 }
 
 /* Both are between two instructions. Equal: this is the new point. */
@@ -141,8 +144,7 @@ static int compare(struct vmlib_lockstep *l, bool step)
         error = vmi_ls_memory_sync(l);
     if (error)
         return error;
-    if (step && l->insn.length)
-        ask_mask(l, &mask);
+    ask_mask(l, step, &mask);
     l->result.comparisons++;
     vmi_ls_memory_compare(l);
     vmi_ls_compare_states(l, &mask);
@@ -226,7 +228,7 @@ static int repeat(struct vmlib_lockstep *l, const struct coarse *c, uint32_t *en
     while (!error && !l->differences && !*end && !passed(l, c, l->result.records - first))
         error = turn(l, true, false, end);
     l->replaying = false;
-    l->result.records = l->differences ? l->result.records - c->records : first;
+    l->result.records -= c->records;
     return error;
 }
 

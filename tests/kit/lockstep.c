@@ -9,7 +9,8 @@
 #include "world.h"
 
 static const char *wrong_library;
-static uint32_t backend = VMLIB_BACKEND_SOFT;
+static uint32_t backend = VMLIB_BACKEND_SOFT; /* of side 1 */
+static bool user;                             /* program3.S */
 
 struct pair {
     struct world side[2];
@@ -32,7 +33,7 @@ static int answer(void *opaque, vmlib_lockstep *l, struct vmlib_exit *exit)
         OK(vmlib_lockstep_intr(l, 0));
         return VMLIB_HANDLED;
     }
-    return rc;
+    return user && p->device.ended ? VMLIB_STOP : rc;
 }
 
 static struct maker load(struct pair *p, int bug)
@@ -63,7 +64,10 @@ static struct vmlib_lockstep_config open_pair(struct pair *p, int bug, uint32_t 
         second = load(p, bug);
     world_open(&p->side[0], &plain, VMLIB_BACKEND_SOFT, NULL);
     world_open(&p->side[1], &second, backend, NULL);
-    world_program(&p->side[0], rounds);
+    if (user)
+        world_program3(&p->side[0], rounds);
+    else
+        world_program(&p->side[0], rounds);
     config.flags = VMLIB_LOCKSTEP_COPY;
     for (unsigned i = 0; i < 2; i++) {
         config.vcpu[i] = p->side[i].vcpu;
@@ -314,7 +318,7 @@ static void carry_of_stc(void *opaque, const struct vmlib_lockstep_insn *insn,
                          struct vmlib_lockstep_mask *mask)
 {
     (void)opaque;
-    assert_non_null(insn->before);
+    assert_true(insn->before || insn->length == 0);
     if (insn->bytes[0] == 0xf9)
         mask->rflags |= 1;
 }
@@ -426,6 +430,85 @@ static void wrong_use(void **state)
     close_pair(&p);
 }
 
+/* --- user code, on two kinds of engine --- */
+
+/* A KVM without hardware support shows IOPL 0 to user code. */
+static void without_iopl(void *opaque, const struct vmlib_lockstep_insn *insn,
+                         struct vmlib_lockstep_mask *mask)
+{
+    (void)opaque;
+    (void)insn;
+    mask->rflags |= 0x3000;
+}
+
+static void user_code(void **state)
+{
+    (void)state;
+    for (uint32_t grain = VMLIB_LOCKSTEP_EXIT; grain <= VMLIB_LOCKSTEP_INSN; grain++) {
+        struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+        struct vmlib_lockstep_region region;
+        struct pair p;
+        struct vmlib_lockstep_config config = open_pair(&p, -1, 30, &region);
+
+        config.grain = grain;
+        config.mask = without_iopl;
+        OK(vmlib_lockstep_create(&config, &p.lockstep));
+        OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+        if (r.differences)
+            fail_msg("%s", report(p.lockstep));
+        assert_int_equal(r.end, VMLIB_LOCKSTEP_STOPPED);
+        assert_true(p.device.ended);
+        assert_int_equal(r.records, 7 * 30 + 1);
+        close_pair(&p);
+    }
+}
+
+/* The other engine has the bug found out: here it is side 0 that is wrong. */
+static void user_bug(void **state)
+{
+    static const uint8_t adc[] = {0x48, 0x11, 0x1c, 0x25};
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_region region;
+    struct vmlib_lockstep_config config;
+    struct maker wrong;
+    struct pair p;
+
+    (void)state;
+    config = open_pair(&p, -1, 30, &region);
+    world_close(&p.side[0]);
+    wrong = load(&p, 1);
+    world_open(&p.side[0], &wrong, VMLIB_BACKEND_SOFT, NULL);
+    world_program3(&p.side[0], 30);
+    config.vcpu[0] = p.side[0].vcpu;
+    region.region[0] = p.side[0].ram;
+    config.mask = without_iopl;
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+    printf("%s", report(p.lockstep));
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_DIFFERENCE);
+    assert_int_equal(r.located, 1);
+    assert_memory_equal(r.insn.bytes, adc, sizeof(adc));
+    close_pair(&p);
+}
+
+static int run_user(const char *name)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(user_code), cmocka_unit_test(user_bug)};
+    struct vmlib_backend_info info = VMLIB_BACKEND_INFO_INIT;
+
+    if (vmlib_backend_by_name(name, &backend) != 0) {
+        printf("SKIP: backend %s is not part of this build\n", name);
+        return 77;
+    }
+    OK(vmlib_backend_query(backend, &info));
+    if (!info.available) {
+        printf("SKIP: backend %s: %s\n", name, info.reason);
+        return 77;
+    }
+    user = true;
+    return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -441,5 +524,7 @@ int main(int argc, char **argv)
         return 77;
     }
     wrong_library = argv[1];
+    if (argc > 2)
+        return run_user(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,47 @@ void world_program(struct world *w, uint32_t rounds)
     OK(vmlib_vcpu_set_state(w->vcpu, VMLIB_STATE_ALL, &s));
 }
 
+static void page_tables(struct world *w)
+{
+    uint64_t pml4 = 0x21027, pdpt = 0x22027, pd[2] = {0xe7, 0x2000e7};
+
+    OK(vmlib_vm_write(w->vm, 0x20000, &pml4, 8));
+    OK(vmlib_vm_write(w->vm, 0x21000, &pdpt, 8));
+    OK(vmlib_vm_write(w->vm, 0x22000, pd, 16));
+}
+
+void world_program3(struct world *w, uint32_t rounds)
+{
+    static const uint64_t gdt[8] = {0, 0, 0, 0, 0x00cff3000000ffff, 0x00affb000000ffff, 0, 0};
+    struct vmlib_state s = {.size = sizeof(s)};
+    struct vmlib_segment *data[] = {&s.segments.es, &s.segments.ss, &s.segments.ds, &s.segments.fs,
+                                    &s.segments.gs};
+
+    OK(vmlib_vm_write(w->vm, CODE, kit_program3, (uint64_t)(kit_program3_end - kit_program3)));
+    OK(vmlib_vm_write(w->vm, DATA, &rounds, sizeof(rounds)));
+    OK(vmlib_vm_write(w->vm, 0x23000, gdt, sizeof(gdt)));
+    page_tables(w);
+    OK(vmlib_vcpu_get_state(w->vcpu, VMLIB_STATE_ALL, &s));
+    for (unsigned i = 0; i < 5; i++)
+        *data[i] =
+            (struct vmlib_segment){.limit = UINT32_MAX, .attributes = 0xc0f3, .selector = 0x23};
+    s.segments.cs =
+        (struct vmlib_segment){.limit = UINT32_MAX, .attributes = 0xa0fb, .selector = 0x2b};
+    s.segments.tr = (struct vmlib_segment){
+        .base = 0x24000, .limit = 0x67, .attributes = 0x8b, .selector = 0x30};
+    s.segments.ldtr = (struct vmlib_segment){.attributes = VMLIB_SEGMENT_UNUSABLE};
+    s.segments.gdtr = (struct vmlib_table){.base = 0x23000, .limit = sizeof(gdt) - 1};
+    s.segments.idtr = (struct vmlib_table){.base = 0x25000, .limit = 0};
+    s.control.cr0 = 0x80000033;
+    s.control.cr3 = 0x20000;
+    s.control.cr4 = 0x620;
+    s.control.efer = 0xd01;
+    s.gpr.rip = CODE;
+    s.gpr.rsp = 0x30000;
+    s.gpr.rflags = 0x3002;
+    OK(vmlib_vcpu_set_state(w->vcpu, VMLIB_STATE_ALL, &s));
+}
+
 void world_close(struct world *w)
 {
     vmlib_vcpu_unref(w->vcpu);

@@ -32,6 +32,7 @@
 #define MEMORY 0x100000u
 
 extern const uint8_t kit_program[], kit_program_end[];
+extern const uint8_t kit_program3[], kit_program3_end[];
 
 /* Where VMs come from: the library, or a copy of it with a bug. */
 struct maker {
@@ -50,6 +51,8 @@ struct world {
 /* host: memory of another world to share, or NULL. */
 void world_open(struct world *w, const struct maker *maker, uint32_t backend, void *host);
 void world_program(struct world *w, uint32_t rounds);
+/* program3.S: 64-bit user code. */
+void world_program3(struct world *w, uint32_t rounds);
 void world_close(struct world *w);
 
 /* Everything that comes in is mixed into `hash`, and answers come out of it. */
