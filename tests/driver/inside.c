@@ -421,9 +421,23 @@ int main(void)
 
     printf("vtx: unavailable %u features %#llx table pages %llu\n", m.info.unavailable,
            (unsigned long long)m.info.features, (unsigned long long)m.info.table_pages);
+    if (err == -ENODEV && m.info.unavailable) { /* this processor cannot, and says why */
+        CHECK(m.info.unavailable != VMLIB_VTX_OWNED && m.info.vms == 0);
+        printf("ok refused\n");
+        machine_close(&m);
+        return 77;
+    }
     if (err) {
         printf("machine_open: %s\n", strerror(-err));
         return 1;
+    }
+    if (!(m.info.features & VMLIB_VTX_F_UNRESTRICTED)) {
+        CODE(&m, 0xf4);
+        CHECK(machine_run(&m) == 0 && m.run->status == VMLIB_VTX_INVALID);
+        CHECK(m.run->invalid == VMLIB_VTX_BAD_CONTROLS);
+        printf("ok no unrestricted guest\n");
+        machine_close(&m);
+        return 77;
     }
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         cases[i].run(&m);

@@ -7,6 +7,7 @@
  * with RFLAGS.IF clear.
  */
 #include "machine.h"
+#include "words.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -19,7 +20,9 @@
 
 static uint64_t seed;
 static struct machine m;
-static unsigned long entries[8], refused, lives;
+static unsigned long entries[8], refused, lives, unexplained;
+static bool threads;
+static struct vmlib_vtx_run sent;
 static int stop = 1;
 
 static uint32_t any(void)
@@ -97,6 +100,29 @@ static void new_state(void)
     m.run->request = any() % 16 == 0;
 }
 
+/* The library has words for (nearly) each state that the processor refuses. */
+static void explain(void)
+{
+    m.run->dirty = 0;
+    m.run->flags = VMLIB_VTX_SYNC;
+    m.run->fetch = VMLIB_VTX_G_ALL;
+    if (threads || ioctl(m.vcpu, VMLIB_VTX_RUN, 0) || m.run->status != VMLIB_VTX_KICKED)
+        return;
+    if (vtx_words_entry(m.run, &m.info))
+        return;
+    /* Bochs empties these fields when it refuses an entry. */
+    m.run->events = sent.events;
+    m.run->inject = sent.inject;
+    if (vtx_words_entry(m.run, &m.info))
+        return;
+    unexplained++;
+    printf("storm: no words for a refused state: cr0 %#llx cr4 %#llx rflags %#llx "
+           "interruptibility %#x pending %#llx inject %#x\n",
+           (unsigned long long)m.run->control.cr0, (unsigned long long)m.run->control.cr4,
+           (unsigned long long)m.run->rflags, m.run->events.interruptibility,
+           (unsigned long long)m.run->events.pending_debug, m.run->inject.event);
+}
+
 static void run(void)
 {
     int r;
@@ -118,11 +144,15 @@ static void run(void)
         m.run->debug.debugctl = 0;
     }
     m.run->dirty |= VMLIB_VTX_G_CONTROLS;
+    sent = *m.run;
     r = ioctl(m.vcpu, VMLIB_VTX_RUN, 0);
-    if (r == 0)
+    if (r == 0) {
         entries[m.run->status & 7]++;
-    else
+        if (m.run->status == VMLIB_VTX_REFUSED)
+            explain();
+    } else {
         refused++;
+    }
 }
 
 static void reopen(void)
@@ -191,10 +221,10 @@ static void *scribbler(void *arg)
 int main(int argc, char **argv)
 {
     unsigned long steps = argc > 2 ? strtoul(argv[2], NULL, 0) : 3000, i;
-    bool threads = argc > 3 && strtoul(argv[3], NULL, 0) > 1;
     struct vmlib_vtx_info info;
     pthread_t thread;
 
+    threads = argc > 3 && strtoul(argv[3], NULL, 0) > 1;
     seed = 0x9e3779b97f4a7c15 * (1 + (argc > 1 ? strtoul(argv[1], NULL, 0) : 0));
     CHECK(machine_open(&m) == 0);
     for (i = 0; i < steps; i++) {
@@ -221,5 +251,6 @@ int main(int argc, char **argv)
         "storm: %lu steps, %lu lives, exits %lu, kicked %lu, refused by the CPU %lu, VMfail %lu, "
         "by the driver %lu, calls refused %lu\n",
         steps, lives, entries[0], entries[1], entries[2], entries[3], entries[4], refused);
-    return 0;
+    /* Bochs does not show all that it has refused. */
+    return unexplained * 20 > entries[VMLIB_VTX_REFUSED];
 }
