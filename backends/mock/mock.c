@@ -45,6 +45,7 @@ static uint32_t mock_feature(uint32_t feature)
     case VMLIB_FEATURE_AVX2:
     case VMLIB_FEATURE_BREAKPOINTS:
     case VMLIB_FEATURE_SMM:
+    case VMLIB_FEATURE_DEVICE_TABLES:
         return VMLIB_SUPPORT_REFUSED;
     default:
         return VMLIB_SUPPORT_NATIVE;

@@ -39,7 +39,9 @@
 #define VMLIB_FEATURE_SMM             18u /**< system management mode */
 #define VMLIB_FEATURE_HYPERCALL_HANDLERS \
     19u /**< VMCALL and VMMCALL are returned from run, or go to handlers */
-#define VMLIB_FEATURE_COUNT 20u
+/** Descriptor tables, task-state segments and the stacks of event deliveries may lie in holes. */
+#define VMLIB_FEATURE_DEVICE_TABLES 20u
+#define VMLIB_FEATURE_COUNT         21u
 
 /* How a backend provides a feature. */
 #define VMLIB_SUPPORT_REFUSED     0u /**< not at all: using it is an error */

@@ -81,6 +81,7 @@ const char *vmlib_feature_name(uint32_t feature)
         [VMLIB_FEATURE_NMI] = "nmi",
         [VMLIB_FEATURE_SMM] = "smm",
         [VMLIB_FEATURE_HYPERCALL_HANDLERS] = "hypercall-handlers",
+        [VMLIB_FEATURE_DEVICE_TABLES] = "device-tables",
     };
     return feature < VMLIB_FEATURE_COUNT ? names[feature] : NULL;
 }

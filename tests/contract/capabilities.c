@@ -41,6 +41,7 @@ static const char *const about[VMLIB_FEATURE_COUNT] = {
     [VMLIB_FEATURE_NMI] = "non-maskable interrupts",
     [VMLIB_FEATURE_SMM] = "system management mode",
     [VMLIB_FEATURE_HYPERCALL_HANDLERS] = "VMCALL and VMMCALL as records and handlers",
+    [VMLIB_FEATURE_DEVICE_TABLES] = "descriptor tables, TSS and stacks of deliveries in holes",
 };
 
 static const char *cell(uint32_t backend, uint32_t feature)

@@ -346,6 +346,18 @@ static void prot_exec(void **state)
                VMLIB_ACCESS_EXEC);
 }
 
+GUEST32(p_ud, "ud2");
+
+static void device_tables(void **state)
+{
+    struct world *w = *state;
+    struct vmlib_table idt = {.base = HOLE, .limit = 0xfff};
+    world_need(VMLIB_FEATURE_DEVICE_TABLES);
+    world_mode(w, W_PROT0, p_ud, p_ud_end);
+    OK(vmlib_vcpu_set_reg_wide(w->vcpu, VMLIB_REG_IDTR, &idt, sizeof(idt)));
+    assert_int_equal(world_run(w, VMLIB_EXIT_MMIO).u.mmio.gpa, HOLE + 6 * 8);
+}
+
 static const struct CMUnitTest tests[] = {
     CASE(required),
     CASE(deterministic),
@@ -368,6 +380,7 @@ static const struct CMUnitTest tests[] = {
     CASE(prot_read),
     CASE(prot_write),
     CASE(prot_exec),
+    CASE(device_tables),
 };
 
 int main(int argc, char **argv)

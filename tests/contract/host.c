@@ -13,8 +13,6 @@ static const struct {
     const char *name;
     const char *why;
 } gaps[] = {
-    {"s4_3_shutdown", "exceptions in real mode do not look at the limit of the IDT"},
-    {"s4_3_triple_fault", "exceptions in real mode do not look at the limit of the IDT"},
     {"s4_4_window_and_shadow", "interrupt windows open some instructions late"},
     {"s7_3_interrupt", "interrupt windows open some instructions late"},
     {"s4_4_windows", "interrupt windows open some instructions late"},
@@ -32,16 +30,6 @@ static const struct {
     {"prot3_breakpoint", "INT3 in ring 3 is an invalid opcode"},
     {"long3_software_interrupt", "INT n in ring 3 is an invalid opcode"},
     {"long3_fault_on_the_way", "a fault during a delivery is a double fault"},
-    {"s2_8_real_idt_in_a_hole", "an IDT in a hole is a triple fault"},
-    {"s2_8_prot0_idt_in_a_hole", "an IDT in a hole is a triple fault"},
-    {"s2_8_prot0_idt_nmi", "an IDT in a hole is a triple fault"},
-    {"s2_8_long3_idt_in_a_hole", "an IDT in a hole is a triple fault"},
-    {"s2_8_long3_idt_software", "an IDT in a hole is a triple fault"},
-    {"s2_8_long3_gdt_in_a_hole", "a GDT in a hole is a triple fault"},
-    {"s2_8_long3_tss_in_a_hole", "a TSS in a hole is a triple fault"},
-    {"s2_8_long3_tss_port", "a TSS in a hole is a triple fault"},
-    {"s2_8_long3_stack_in_a_hole", "a stack in a hole is a triple fault"},
-    {"s2_8_long0_gdt_segment_load", "a segment load from a GDT in a hole does not end"},
 };
 
 GUEST(g_no_idt, "lidtl 0x2000; ud2; hlt"); /* memory is zero */

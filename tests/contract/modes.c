@@ -147,3 +147,21 @@ void world_mode(struct world *w, enum world_mode mode, const uint8_t *code, cons
     }
     enter(w, mode);
 }
+
+/* --- what hosts lack --- */
+
+const char *lacks_xsave(enum world_mode mode)
+{
+    struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
+    struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX];
+    uint32_t n = VMLIB_CPUID_MAX;
+    bool has = false;
+    (void)mode;
+    struct world *w = world_create(&config);
+    OK(vmlib_vcpu_get_cpuid(w->vcpu, leaves, &n));
+    for (uint32_t i = 0; i < n; i++) {
+        has |= leaves[i].leaf == 1 && leaves[i].ecx >> 26 & 1;
+    }
+    world_destroy(w);
+    return has ? NULL : "this host offers no XSAVE to guests";
+}

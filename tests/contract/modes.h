@@ -52,4 +52,7 @@ void world_gate(struct world *w, enum world_mode mode, unsigned vector, uint64_t
 /* Replace the page-table entry of a page below 2 MiB (long mode). */
 void world_pte(struct world *w, uint64_t page, uint64_t entry);
 
+/* What a host lacks for a case, as a reason to skip it; NULL: nothing. */
+const char *lacks_xsave(enum world_mode mode);
+
 #endif

@@ -28,12 +28,15 @@ struct stream_case {
     uint64_t features; /* 1 << VMLIB_FEATURE_: those beside guest code and the mode that it needs */
     void (*prepare)(struct stream *s);
     void (*drive)(struct stream *s); /* NULL: stream_all() */
+    /* NULL, or tells what this host lacks for the case, if anything. */
+    const char *(*lacks)(enum world_mode mode);
 };
-#define STREAM(name, mode, guest, ...)              \
-    {                                               \
-        name, mode, guest, guest##_end, __VA_ARGS__ \
+#define STREAM(name, mode, guest, features, prepare, ...)                                    \
+    {                                                                                        \
+        name, mode, guest, guest##_end, features, prepare, STREAM_REST(__VA_ARGS__, NULL, 0) \
     }
-#define F(feature) (UINT64_C(1) << VMLIB_FEATURE_##feature)
+#define STREAM_REST(drive, lacks, ...) drive, lacks
+#define F(feature)                     (UINT64_C(1) << VMLIB_FEATURE_##feature)
 
 /* One run; its record is written down, a read is completed. Returns the record. */
 struct vmlib_exit stream_run(struct stream *s, const struct vmlib_run_args *args);

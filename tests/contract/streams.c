@@ -2,11 +2,11 @@
  * Runs guest programs and compares their exit streams with the golden ones, the same for every
  * backend (stream.h).
  *
- *   contract_streams [BACKEND [DIRECTORY]] [--update] [--only TEXT]
+ *   contract_streams [BACKEND [DIRECTORY]] [--update] [--only TEXT] [--complete]
  *
  * DIRECTORY holds the golden files; without it, the environment variable VMLIB_GOLDEN or the folder
  * "golden" beside the program. --update writes the files anew, from a backend that counts
- * instructions.
+ * instructions. --complete makes a skipped case a failure.
  */
 #include "stream.h"
 
@@ -18,8 +18,8 @@ static const struct stream_case *const tables[] = {streams_real, streams_prot, s
                                                    streams_event};
 static char golden[PATH_MAX];
 static const char *only;
-static bool update;
-static unsigned skipped, compared;
+static bool update, complete;
+static unsigned skipped, lacking, compared;
 
 static uint32_t support(uint32_t feature)
 {
@@ -160,9 +160,12 @@ static void run_case(void **state)
 {
     const struct stream_case *c = *state;
     const char *missing = missing_feature(c);
-    if (missing != NULL) {
-        print_message("SKIP: %s: this backend refuses %s\n", c->name, missing);
-        skipped++;
+    const char *lack = missing == NULL && c->lacks != NULL ? c->lacks(c->mode) : NULL;
+    if (missing != NULL || lack != NULL) {
+        print_message("SKIP: %s: %s%s\n", c->name, missing != NULL ? "this backend refuses " : lack,
+                      missing != NULL ? missing : "");
+        skipped += missing != NULL;
+        lacking += lack != NULL;
         skip();
     }
     world_machine(c->name);
@@ -227,6 +230,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--update") == 0) {
             update = true;
+        } else if (strcmp(argv[i], "--complete") == 0) {
+            complete = true;
         } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
             only = argv[++i];
         } else if (nplain < 3) {
@@ -238,8 +243,14 @@ int main(int argc, char **argv)
     struct CMUnitTest *tests = collect(&count);
     int rc = world_main(nplain > 1 ? 2 : 1, plain, tests, count);
     if (rc != 77) {
-        printf("streams: %u compared, %u skipped for refused features\n", compared, skipped);
+        printf(
+            "streams: %u compared, %u skipped for refused features, %u for what this host lacks\n",
+            compared, skipped, lacking);
     }
     free(tests);
+    if (complete && rc == 0 && skipped + lacking > 0) {
+        printf("streams: --complete, but some were skipped\n");
+        return 1;
+    }
     return rc;
 }

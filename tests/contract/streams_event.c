@@ -25,7 +25,7 @@ GUEST64(l_mix, "nop; inb $0x10, %al; pushq %rax; incb 0xa0000; movl $2, %ecx; mo
                "rep stosb; popq %rbx; outb %al, $0xfe");
 GUEST64(l_trap,
         "pushfq; orl $0x100, (%rsp); popfq; nop; movl $2, %ecx; movl $0x20000, %edi; rep stosb;"
-        "pushfq; andl $~0x100, (%rsp); popfq; hlt");
+        "pushfq; andl $~0x100, (%rsp); popfq; outb %al, $0xfe");
 GUEST64(l_trap_handler, "incl %ebx; movq (%rsp), %rdx; outb %al, $0x11; iretq");
 GUEST64(l_watch, "nop; nop; nop; movl %eax, 0x20000; movb 0x20008, %al; movl %eax, 0x20004;"
                  "movb %al, 0x20003; outb %al, $0xfe");
@@ -315,31 +315,31 @@ static void no_gate_shown(struct stream *s)
 
 const struct stream_case streams_event[] = {
     STREAM("s4_1_halt_and_nmi", W_REAL, g_hlt, F(NMI), NULL, run_again),
-    STREAM("s2_8_real_idt_in_a_hole", W_REAL, g_ud, 0, idt_in_hole, NULL),
-    STREAM("s2_8_real_idt_injected", W_REAL, g_nops, 0, inject_interrupt, NULL),
-    STREAM("s2_8_prot0_idt_in_a_hole", W_PROT0, p_ud, 0, idt_in_hole, NULL),
-    STREAM("s2_8_prot0_idt_nmi", W_PROT0, p_nops, F(NMI), nmi_pending, NULL),
-    STREAM("s2_8_prot0_idt_injected", W_PROT0, p_nops, 0, inject_interrupt, NULL),
-    STREAM("s2_8_long3_idt_in_a_hole", W_LONG3, l_ud, 0, idt_in_hole, NULL),
-    STREAM("s2_8_long3_idt_software", W_LONG3, l_int, 0, idt_in_hole, NULL),
-    STREAM("s2_8_long3_idt_injected", W_LONG3, l_nops, 0, inject_interrupt, NULL),
-    STREAM("s2_8_long3_gdt_in_a_hole", W_LONG3, l_ud, 0, gdt_in_hole, NULL),
-    STREAM("s2_8_long3_tss_in_a_hole", W_LONG3, l_ud, 0, tss_in_hole, NULL),
-    STREAM("s2_8_long3_tss_port", W_LONG3, l_nops, 0, tss_in_hole, NULL),
-    STREAM("s2_8_long3_stack_in_a_hole", W_LONG3, l_ud, 0, stack_in_hole, NULL),
-    STREAM("s2_8_long0_gdt_segment_load", W_LONG0, l_load, 0, gdt_in_hole, NULL),
+    STREAM("s2_8_real_idt_in_a_hole", W_REAL, g_ud, F(DEVICE_TABLES), idt_in_hole, NULL),
+    STREAM("s2_8_real_idt_injected", W_REAL, g_nops, F(DEVICE_TABLES), inject_interrupt, NULL),
+    STREAM("s2_8_prot0_idt_in_a_hole", W_PROT0, p_ud, F(DEVICE_TABLES), idt_in_hole, NULL),
+    STREAM("s2_8_prot0_idt_nmi", W_PROT0, p_nops, F(NMI) | F(DEVICE_TABLES), nmi_pending, NULL),
+    STREAM("s2_8_prot0_idt_injected", W_PROT0, p_nops, F(DEVICE_TABLES), inject_interrupt, NULL),
+    STREAM("s2_8_long3_idt_in_a_hole", W_LONG3, l_ud, F(DEVICE_TABLES), idt_in_hole, NULL),
+    STREAM("s2_8_long3_idt_software", W_LONG3, l_int, F(DEVICE_TABLES), idt_in_hole, NULL),
+    STREAM("s2_8_long3_idt_injected", W_LONG3, l_nops, F(DEVICE_TABLES), inject_interrupt, NULL),
+    STREAM("s2_8_long3_gdt_in_a_hole", W_LONG3, l_ud, F(DEVICE_TABLES), gdt_in_hole, NULL),
+    STREAM("s2_8_long3_tss_in_a_hole", W_LONG3, l_ud, F(DEVICE_TABLES), tss_in_hole, NULL),
+    STREAM("s2_8_long3_tss_port", W_LONG3, l_nops, F(DEVICE_TABLES), tss_in_hole, NULL),
+    STREAM("s2_8_long3_stack_in_a_hole", W_LONG3, l_ud, F(DEVICE_TABLES), stack_in_hole, NULL),
+    STREAM("s2_8_long0_gdt_segment_load", W_LONG0, l_load, F(DEVICE_TABLES), gdt_in_hole, NULL),
     STREAM("s4_2_long3_shown", W_LONG3, l_ud, F(EXCEPTION_EXITS), show_all, NULL),
     STREAM("s4_2_long3_after_a_read", W_LONG3, l_divide, F(EXCEPTION_EXITS),
            show_all_and_answer_zero, NULL),
-    STREAM("s4_2_long3_idt_in_a_hole", W_LONG3, l_ud, F(EXCEPTION_EXITS), show_all_idt_in_hole,
-           NULL),
+    STREAM("s4_2_long3_idt_in_a_hole", W_LONG3, l_ud, F(EXCEPTION_EXITS) | F(DEVICE_TABLES),
+           show_all_idt_in_hole, NULL),
     STREAM("s4_2_long3_fault_on_the_way", W_LONG3, l_ud, F(EXCEPTION_EXITS), no_gate_shown, NULL),
     STREAM("s4_2_prot0_fault_on_the_way", W_PROT0, p_ud, F(EXCEPTION_EXITS), no_gate_shown, NULL),
     STREAM("s6_1_real_budgets", W_REAL, g_mix, F(BUDGET), NULL, by_budget),
     STREAM("s6_1_long3_budgets", W_LONG3, l_mix, F(BUDGET), NULL, by_budget),
     STREAM("s4_5_real_steps", W_REAL, g_mix, F(SINGLE_STEP), NULL, by_steps),
     STREAM("s4_5_long3_steps", W_LONG3, l_mix, F(SINGLE_STEP), NULL, by_steps),
-    STREAM("long0_trap_flag", W_LONG0, l_trap, 0, count_traps, NULL),
+    STREAM("long3_trap_flag", W_LONG3, l_trap, 0, count_traps, NULL),
     STREAM("s4_5_long3_breakpoints", W_LONG3, l_watch, F(BREAKPOINTS), some_breakpoints, NULL),
     STREAM("s4_4_windows", W_REAL, g_windows, 0, request_window, NULL),
     STREAM("s4_4_window_of_intr", W_REAL, g_sti, 0, NULL, window_and_inject),
@@ -358,5 +358,5 @@ const struct stream_case streams_event[] = {
     STREAM("s2_1_long3_cpuid", W_LONG3, l_cpuid, F(CPUID_HANDLERS), cpuid_to_host, NULL),
     STREAM("s2_1_long0_hypercall", W_LONG0, l_vmcall, F(HYPERCALL_HANDLERS), NULL, NULL),
     STREAM("long3_fault_on_the_way", W_LONG3, l_ud, 0, no_gate, NULL),
-    {NULL, W_REAL, NULL, NULL, 0, NULL, NULL},
+    {NULL, W_REAL, NULL, NULL, 0, NULL, NULL, NULL},
 };

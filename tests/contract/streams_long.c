@@ -120,8 +120,8 @@ const struct stream_case streams_long[] = {
     STREAM("s2_5_long3_sse", W_LONG3, g_sse3, 0, NULL, NULL),
     STREAM("s2_5_long3_fxsave", W_LONG3, g_fxsave, 0, NULL, NULL),
     STREAM("s2_5_long3_fxrstor", W_LONG3, g_fxrstor, 0, answer_image, NULL),
-    STREAM("s2_5_long3_xsave", W_LONG3, g_xsave, 0, answer_image_xsave, NULL),
-    STREAM("s2_5_long3_xrstor", W_LONG3, g_xrstor, 0, answer_image_xsave, NULL),
+    STREAM("s2_5_long3_xsave", W_LONG3, g_xsave, 0, answer_image_xsave, NULL, lacks_xsave),
+    STREAM("s2_5_long3_xrstor", W_LONG3, g_xrstor, 0, answer_image_xsave, NULL, lacks_xsave),
     STREAM("s2_7_long3_cmpxchg16b", W_LONG3, g_cmpxchg16b, 0, NULL, NULL),
     STREAM("s2_7_long3_bit_strings", W_LONG3, g_bts, 0, NULL, NULL),
     STREAM("long3_hlt", W_LONG3, g_hlt3, 0, NULL, NULL),
@@ -143,5 +143,5 @@ const struct stream_case streams_long[] = {
     STREAM("s2_4_long3_read_then_fault", W_LONG3, g_movs_fault, 0, NULL, NULL),
     STREAM("s2_8_long3_fetch_from_a_hole", W_LONG3, g_fetch, 0, NULL, hole_fetch),
     STREAM("long3_compatibility", W_LONG3, g_compat, 0, NULL, NULL),
-    {NULL, W_REAL, NULL, NULL, 0, NULL, NULL},
+    {NULL, W_REAL, NULL, NULL, 0, NULL, NULL, NULL},
 };

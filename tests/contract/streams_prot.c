@@ -37,5 +37,5 @@ const struct stream_case streams_prot[] = {
     STREAM("prot3_privileged", W_PROT3, g_cr3, 0, NULL, NULL),
     STREAM("s3_3_prot3_segment_load", W_PROT3, g_limit, 0, NULL, NULL),
     STREAM("s3_3_prot3_io_bitmap", W_PROT3, g_port3, 0, forbid_port_81, NULL),
-    {NULL, W_REAL, NULL, NULL, 0, NULL, NULL},
+    {NULL, W_REAL, NULL, NULL, 0, NULL, NULL, NULL},
 };

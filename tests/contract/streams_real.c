@@ -31,7 +31,6 @@ GUEST(g_int, "int $0x42");
 GUEST(g_int3, "int3");
 GUEST(g_into, "movb $0x7f, %al; addb $1, %al; into");
 GUEST(g_div_hole, "movl $1, %edx; addr32 divl 0xa0000; hlt");
-GUEST(g_triple, "lidt %cs:6f-g_triple+0x1000; ud2; 6: .word 0, 0, 0");
 
 static void rom_write(struct stream *s)
 {
@@ -98,6 +97,5 @@ const struct stream_case streams_real[] = {
     STREAM("real_breakpoint", W_REAL, g_int3, 0, NULL, NULL),
     STREAM("real_overflow", W_REAL, g_into, 0, NULL, NULL),
     STREAM("s2_1_fault_after_a_read", W_REAL, g_div_hole, 0, answer_zero, NULL),
-    STREAM("s4_3_triple_fault", W_REAL, g_triple, 0, NULL, NULL),
-    {NULL, W_REAL, NULL, NULL, 0, NULL, NULL},
+    {NULL, W_REAL, NULL, NULL, 0, NULL, NULL, NULL},
 };
