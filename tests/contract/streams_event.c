@@ -26,7 +26,8 @@ GUEST64(l_mix, "nop; inb $0x10, %al; pushq %rax; incb 0xa0000; movl $2, %ecx; mo
 GUEST64(l_trap,
         "pushfq; orl $0x100, (%rsp); popfq; nop; movl $2, %ecx; movl $0x20000, %edi; rep stosb;"
         "pushfq; andl $~0x100, (%rsp); popfq; outb %al, $0xfe");
-GUEST64(l_trap_handler, "incl %ebx; movq (%rsp), %rdx; outb %al, $0x11; iretq");
+GUEST64(l_trap_handler,
+        "incl %ebx; movq (%rsp), %rdx; movq 16(%rsp), %rsi; outb %al, $0x11; iretq");
 GUEST64(l_watch, "nop; nop; nop; movl %eax, 0x20000; movb 0x20008, %al; movl %eax, 0x20004;"
                  "movb %al, 0x20003; outb %al, $0xfe");
 GUEST64(l_msr, "movl $0x174, %ecx; rdmsr; movl $0x176, %ecx; wrmsr; movl $0x12345, %ecx; rdmsr;"
@@ -268,6 +269,7 @@ static void count_traps(struct stream *s)
     OK(vmlib_vm_write(s->w->vm, 0x2000, l_trap_handler,
                       (uint64_t)(l_trap_handler_end - l_trap_handler)));
     world_gate(s->w, s->mode, 1, 0x2000);
+    world_set(s->w, VMLIB_REG_RFLAGS, 0x202); /* some hosts show IF as 1 to PUSHF at CPL 3 */
 }
 
 static void no_idt(struct stream *s)
