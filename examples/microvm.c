@@ -6,14 +6,17 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <vmlib/boot.h>
@@ -148,12 +151,43 @@ static struct options parse(int argc, char **argv)
 static vmlib_machine *machine;
 static int ended[2]; /* a pipe: vCPU threads tell the console loop that the machine has ended */
 
+static atomic_int caught;   /* signal number */
+static atomic_bool quit;    /* the key */
+static uint64_t timeout_at; /* seconds of the monotonic clock; 0: never */
+
+static uint64_t clock_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec;
+}
+
+/* Whoever reads standard output may have stopped reading. A write that blocks would hold the
+ * machine's lock, and with it the timeout and the end. */
+static bool wait_for_output(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+    for (;;) {
+        bool over = caught || quit || (timeout_at && clock_seconds() > timeout_at);
+
+        if (poll(&out, 1, over ? 0 : 100) > 0)
+            return true;
+        if (over)
+            return false;
+    }
+}
+
 static void serial_output(void *opaque, const void *data, size_t bytes)
 {
     (void)opaque;
     for (const char *p = data; bytes > 0;) {
-        ssize_t n = write(STDOUT_FILENO, p, bytes);
+        ssize_t n;
 
+        if (!wait_for_output())
+            return;
+        n = write(STDOUT_FILENO, p, bytes < PIPE_BUF ? bytes : PIPE_BUF); /* does not block */
         if (n < 0 && errno != EINTR && errno != EAGAIN)
             return; /* nobody reads any more: the guest goes on without its console */
         if (n > 0) {
@@ -324,8 +358,6 @@ static bool raw_terminal(void)
     return true;
 }
 
-static volatile sig_atomic_t caught;
-
 static void on_signal(int number)
 {
     caught = number;
@@ -347,8 +379,10 @@ static void console_loop(bool terminal)
             count = n > 0 ? (size_t)n : 0;
             if (n <= 0)
                 fds[1].fd = -1; /* end of input */
-            if (terminal && memchr(keys, QUIT_KEY, count))
+            if (terminal && memchr(keys, QUIT_KEY, count)) {
+                quit = true;
                 vmlib_machine_stop(machine);
+            }
         }
         if (count && vmlib_machine_serial_input(machine, keys, count, &taken) == 0) {
             memmove(keys, keys + taken, count - taken);
@@ -411,6 +445,7 @@ int main(int argc, char **argv)
     int status;
 
     config.serial = serial_output;
+    timeout_at = o.timeout ? clock_seconds() + o.timeout : 0;
     config.timeout_ns = o.timeout * UINT64_C(1000000000);
     check(vmlib_machine_create(vm, &config, &machine), STATUS_INTERNAL,
           "cannot create the machine");

@@ -102,13 +102,29 @@ static void end_block_here(struct soft_vcpu *v)
         cpu->cur[1].fn = x86_op_dead;
 }
 
+/* Around functions of the host program. The VM's lock is not held there: a handler may wait for all
+ * vCPUs to leave the guest (by changing the map), and one that waits for the lock cannot. */
+static void outside(struct soft_vcpu *v)
+{
+    if (X86_UNLIKELY(v->split_lock))
+        pthread_mutex_unlock(&v->vm->split_lock);
+    soft_outside(v);
+}
+
+static void inside(struct soft_vcpu *v)
+{
+    soft_enter(v);
+    if (X86_UNLIKELY(v->split_lock))
+        pthread_mutex_lock(&v->vm->split_lock);
+}
+
 static enum x86_result take(struct soft_vcpu *v, enum vmi_verdict verdict, unsigned kind,
                             uint64_t addr, unsigned size)
 {
     struct x86_cpu *cpu = &v->cpu;
     /* The map or the code may have changed: the rest of the block is of the old ones. */
     bool changed = __atomic_load_n(&v->req, __ATOMIC_SEQ_CST) != 0;
-    soft_enter(v);
+    inside(v);
     if (X86_UNLIKELY(verdict == VMI_GO_LEAVE))
         v->leave_after = true;
     if (X86_UNLIKELY(cpu->resync || v->leave_after || changed))
@@ -135,7 +151,7 @@ static enum x86_result device(struct soft_vcpu *v, unsigned kind, uint64_t gpa, 
         *value = a->value[0];
         return X86_OK;
     }
-    soft_outside(v);
+    outside(v);
     enum vmi_verdict verdict = vmi_exit_mmio(v->owner, gpa, lin, size, kind == SOFT_WRITE, value);
     enum x86_result r = take(v, verdict, kind, gpa, size);
     if (r == X86_OK)
@@ -185,7 +201,7 @@ static enum x86_result port(struct soft_vcpu *v, unsigned kind, uint16_t number,
         *value = (uint32_t)a->value[0];
         return X86_OK;
     }
-    soft_outside(v);
+    outside(v);
     enum vmi_verdict verdict = vmi_exit_pio(v->owner, number, size, kind == SOFT_OUT, value);
     enum x86_result r = take(v, verdict, kind, number, size);
     if (r == X86_OK)
@@ -220,7 +236,7 @@ static enum x86_result msr(struct x86_cpu *cpu, unsigned kind, uint32_t index, b
         *value = a->value[0];
         return a->value[1] ? X86_AGAIN : X86_OK;
     }
-    soft_outside(v);
+    outside(v);
     enum vmi_verdict verdict = vmi_exit_msr(v->owner, index, kind == SOFT_WRMSR, known, value);
     enum x86_result r = take(v, verdict, kind, index, 8);
     if (r != X86_OK)
@@ -268,7 +284,7 @@ static enum x86_result op_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t sub
     if (X86_UNLIKELY(atomic_load_explicit(&v->vm->owner->nhandlers[VMLIB_HANDLER_CPUID],
                                           memory_order_relaxed)) &&
         !(a = replay(v, SOFT_CPUID, (uint64_t)leaf << 32 | subleaf, 16))) {
-        soft_outside(v);
+        outside(v);
         enum vmi_verdict verdict = vmi_exit_cpuid(v->owner, leaf, subleaf, out);
         enum x86_result r = take(v, verdict, SOFT_CPUID, (uint64_t)leaf << 32 | subleaf, 16);
         if (r != X86_OK)
@@ -299,7 +315,7 @@ static enum x86_result op_hypercall(struct x86_cpu *cpu)
                                                        .rsi = r[X86_RSI] & mask,
                                                        .rdi = r[X86_RDI] & mask,
                                                        .result = r[X86_RAX] & mask};
-        soft_outside(v);
+        outside(v);
         enum vmi_verdict verdict = vmi_exit_dispatch(v->owner);
         enum x86_result res = take(v, verdict, SOFT_CALL, 0, 8);
         if (res != X86_OK)
@@ -330,12 +346,16 @@ static uint64_t op_random(struct x86_cpu *cpu)
 
 static void op_split_lock(struct x86_cpu *cpu)
 {
-    pthread_mutex_lock(&soft_of(cpu)->vm->split_lock);
+    struct soft_vcpu *v = soft_of(cpu);
+    pthread_mutex_lock(&v->vm->split_lock);
+    v->split_lock = true;
 }
 
 static void op_split_unlock(struct x86_cpu *cpu)
 {
-    pthread_mutex_unlock(&soft_of(cpu)->vm->split_lock);
+    struct soft_vcpu *v = soft_of(cpu);
+    v->split_lock = false;
+    pthread_mutex_unlock(&v->vm->split_lock);
 }
 
 static enum x86_result op_exception(struct x86_cpu *cpu, const struct x86_event *ev)

@@ -134,6 +134,7 @@ struct soft_vcpu {
     uint64_t random;
 
     uint32_t last_slot;   /* of soft_page() */
+    bool split_lock;      /* holds the VM's split_lock */
     bool in_block;        /* rip is implicit: RIPBASE and cpu.cur */
     bool leave_after;     /* a verdict says: return from run at the end of this instruction */
     bool dispatched_exit; /* the record of this exit is already with core */

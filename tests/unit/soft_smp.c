@@ -206,6 +206,49 @@ static void test_map_changes(void **state)
     end(jobs, 3);
 }
 
+/* Locked instructions on a device, one vCPU's at a time, while handlers and the host change the
+ * map: who holds the lock may not be waited for by those who want all vCPUs out of the guest. */
+GUEST(64, locked_device, "1: lock incl (%rbx)\n jmp 1b");
+static unsigned map_changes; /* atomic */
+static void change_map(uint64_t gpa)
+{
+    struct vmlib_region_config c = VMLIB_REGION_CONFIG_INIT;
+    vmlib_region *r;
+    c.gpa = gpa;
+    c.bytes = 0x1000;
+    if (vmlib_region_create(w.vm, &c, &r) != 0)
+        return;
+    vmlib_region_remove(r);
+    vmlib_region_unref(r);
+    __atomic_fetch_add(&map_changes, 1, __ATOMIC_RELAXED);
+}
+static int counter(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *e)
+{
+    static unsigned calls;
+    (void)opaque;
+    e->u.mmio.value = 0;
+    if (__atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED) % 64 == 0)
+        change_map(0x600000u + 0x1000u * vmlib_vcpu_index(vcpu));
+    return VMLIB_HANDLED;
+}
+static void test_locked_device(void **state)
+{
+    struct job jobs[3];
+    (void)state;
+    vmlib_handler_unref(world_handler(&w, VMLIB_HANDLER_MMIO, DEVICE, DEVICE + 3, counter, NULL));
+    for (unsigned i = 0; i < 3; i++) {
+        START(i, LONG64, CODE, locked_device);
+        OK(vmlib_vcpu_set_reg(w.vcpu[i], VMLIB_REG_RBX, DEVICE));
+    }
+    begin(jobs, 3);
+    while (__atomic_load_n(&map_changes, __ATOMIC_RELAXED) < 200)
+        change_map(0x500000);
+    __atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < 3; i++)
+        OK(vmlib_vcpu_cancel(w.vcpu[i]));
+    end(jobs, 3);
+}
+
 /* Two vCPUs write pages one after the other while the host collects and clears: in the end each
  * page that holds another value than the host saw is reported. */
 #define LOGGED 0x400000u
@@ -253,8 +296,8 @@ static void test_dirty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_counters),    CASE(test_order), CASE(test_cross_modifying),
-        CASE(test_map_changes), CASE(test_dirty),
+        CASE(test_counters),    CASE(test_order),         CASE(test_cross_modifying),
+        CASE(test_map_changes), CASE(test_locked_device), CASE(test_dirty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

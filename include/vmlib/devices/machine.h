@@ -24,7 +24,9 @@ typedef struct vmlib_machine vmlib_machine;
 #define VMLIB_MACHINE_TIME_HOST UINT64_MAX
 
 /** Receives what the guest writes to a serial port or console. On a vCPU's thread; must not call
- * the machine except vmlib_machine_stop(). */
+ * the machine except vmlib_machine_stop(). It holds the lock of the devices: a machine whose
+ * console waits, for a reader of a pipe for example, notices neither its timeout nor
+ * vmlib_machine_stop(). */
 typedef void (*vmlib_console_fn)(void *opaque, const void *data, size_t bytes);
 
 /** What a machine is created from. */
