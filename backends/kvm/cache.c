@@ -9,15 +9,39 @@
 
 #include "kvm/kvm.h"
 
-static bool synced(const struct kvm_cpu *v)
+static bool synced(const struct kvm_cpu *v, uint32_t what)
 {
-    return v->run->kvm_valid_regs & KVM_SYNC_X86_REGS && v->page_fresh;
+    return v->run->kvm_valid_regs & what && v->page_fresh;
+}
+
+/* Filling system registers in costs KVM something at every exit: it is asked to while somebody has
+ * looked at them lately. */
+#define SREGS_RUNS 16
+
+static int fetch_sregs(struct kvm_cpu *v)
+{
+    v->sregs_wanted = SREGS_RUNS;
+    if (synced(v, KVM_SYNC_X86_SREGS))
+        v->sregs = v->run->s.regs.sregs;
+    else if (kvm_ioctl(v->fd, KVM_GET_SREGS, &v->sregs) < 0)
+        return kvm_failed("KVM_GET_SREGS");
+    return 0;
+}
+
+void kvm_choose_page(struct kvm_cpu *v)
+{
+    uint32_t wanted = KVM_SYNC_X86_REGS;
+    if (v->sregs_wanted != 0) {
+        v->sregs_wanted--;
+        wanted |= KVM_SYNC_X86_SREGS;
+    }
+    v->run->kvm_valid_regs = wanted & v->vm->caps.sync_regs;
 }
 
 static int fetch(struct kvm_cpu *v, uint32_t parts)
 {
     if (parts & KVM_PART_REGS) {
-        if (synced(v))
+        if (synced(v, KVM_SYNC_X86_REGS))
             v->regs = v->run->s.regs.regs;
         else if (kvm_ioctl(v->fd, KVM_GET_REGS, &v->regs) < 0)
             return kvm_failed("KVM_GET_REGS");
@@ -26,8 +50,11 @@ static int fetch(struct kvm_cpu *v, uint32_t parts)
         if (v->in_access)
             v->regs.rflags &= ~UINT64_C(0x10000);
     }
-    if (parts & KVM_PART_SREGS && kvm_ioctl(v->fd, KVM_GET_SREGS, &v->sregs) < 0)
-        return kvm_failed("KVM_GET_SREGS");
+    if (parts & KVM_PART_SREGS) {
+        int rc = fetch_sregs(v);
+        if (rc != 0)
+            return rc;
+    }
     if (parts & KVM_PART_EVENTS && kvm_ioctl(v->fd, KVM_GET_VCPU_EVENTS, &v->events) < 0)
         return kvm_failed("KVM_GET_VCPU_EVENTS");
     v->valid |= parts;
@@ -37,7 +64,7 @@ static int fetch(struct kvm_cpu *v, uint32_t parts)
 int kvm_look(struct kvm_cpu *v, uint32_t parts)
 {
     int rc = 0;
-    if (v->open == KVM_OPEN_WRITE) {
+    if (v->open == KVM_OPEN_WRITE && !v->before) {
         rc = v->dispatching ? kvm_find_before(v) : kvm_settle(v);
         if (rc != 0)
             return rc;
@@ -50,6 +77,7 @@ int kvm_look(struct kvm_cpu *v, uint32_t parts)
 static int put_sregs(struct kvm_cpu *v)
 {
     memset(v->sregs.interrupt_bitmap, 0, sizeof(v->sregs.interrupt_bitmap));
+    v->page_fresh = false;
     return kvm_ioctl(v->fd, KVM_SET_SREGS, &v->sregs) < 0 ? kvm_failed("KVM_SET_SREGS") : 0;
 }
 

@@ -394,7 +394,7 @@ bool kvm_exit(struct kvm_cpu *v)
         [KVM_EXIT_X86_WRMSR] = msr,
     };
     uint32_t reason = v->run->exit_reason;
-    v->unread = false;
+    v->unread = v->lazy = false;
     v->in_access = reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO ||
                    reason == KVM_EXIT_X86_RDMSR || reason == KVM_EXIT_X86_WRMSR;
     if (reason < sizeof(table) / sizeof(table[0]) && table[reason] != NULL)

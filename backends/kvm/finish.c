@@ -25,6 +25,7 @@ int kvm_settle(struct kvm_cpu *v)
     if (rc != 0)
         return rc;
     v->open = KVM_OPEN_NONE;
+    v->lazy = false;
     kvm_forget(v);
     __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
     rc = ioctl(v->fd, KVM_RUN, 0ul);
@@ -118,6 +119,25 @@ static bool search(struct kvm_cpu *v, const struct kvm_regs *after, struct kvm_r
     return any;
 }
 
+/* OUT writes no register, so one look tells where it is: at rip, or just before it. When both or
+ * none make this write, the kernel has to be asked to finish it. */
+static bool find_out(struct kvm_cpu *v, const struct kvm_regs *now)
+{
+    struct kvm_regs found;
+    struct kvm_trial t;
+    if (v->access.exit != KVM_EXIT_IO || kvm_look(v, KVM_PART_SREGS) != 0 ||
+        kvm_trial_begin(v, false) != 0)
+        return false;
+    bool here = kvm_trial(v, now, NULL, &t);
+    bool behind = search(v, now, &found);
+    if (here == behind || (behind && found.rip == now->rip))
+        return false;
+    v->regs = v->shown = here ? *now : found;
+    v->dirty &= ~KVM_PART_REGS;
+    v->lazy = v->before = true;
+    return true;
+}
+
 int kvm_find_before(struct kvm_cpu *v)
 {
     struct kvm_regs first, found;
@@ -127,7 +147,10 @@ int kvm_find_before(struct kvm_cpu *v)
     if (rc != 0)
         return rc;
     first = v->regs;
+    bool found_out = find_out(v, &first);
     v->open = KVM_OPEN_WRITE;
+    if (found_out)
+        return 0;
     do {
         rc = kvm_settle(v);
     } while (rc == 0 && v->unread && queue_write(v));
@@ -166,8 +189,38 @@ int kvm_find_before(struct kvm_cpu *v)
     return 0;
 }
 
+/* An OUT that has been looked at but not settled. Nothing has been set: the next KVM_RUN does it.
+ */
+static void settle_out(struct kvm_cpu *v)
+{
+    bool changed = v->dirty & KVM_PART_REGS;
+    struct kvm_regs now = v->regs;
+    if (!changed) {
+        v->valid &= ~KVM_PART_REGS;
+        return;
+    }
+    v->dirty &= ~KVM_PART_REGS;
+    v->before = false;
+    int rc = kvm_settle(v);
+    if (rc == 0)
+        rc = kvm_look(v, KVM_PART_REGS);
+    v->error = rc;
+    v->after = v->regs;
+    v->after_dirty = false;
+    v->regs = now;
+    v->valid |= KVM_PART_REGS;
+    v->dirty |= KVM_PART_REGS;
+}
+
 void kvm_keep_write(struct kvm_cpu *v)
 {
+    if (v->lazy) {
+        settle_out(v);
+        if (v->lazy) {
+            v->before = false;
+            return;
+        }
+    }
     v->before = false;
     if (v->queued != 0) { /* the next record of the instruction shows the same */
         v->before = true;
@@ -238,7 +291,16 @@ int kvm_undo(struct kvm_cpu *v)
             return rc;
     }
     if (v->before) {
+        struct kvm_regs regs = v->regs;
         v->before = false;
+        if (v->lazy) {
+            v->dirty &= ~KVM_PART_REGS;
+            int rc = kvm_settle(v);
+            if (rc != 0)
+                return rc;
+            v->regs = regs;
+            v->valid |= KVM_PART_REGS;
+        }
         v->dirty |= KVM_PART_REGS;
     }
     if (v->unread && v->open == KVM_OPEN_READ)
@@ -258,7 +320,7 @@ void kvm_finish(struct kvm_cpu *v)
             (void)kvm_serve_queue(v);
         } else if (v->unread) {
             (void)kvm_exit(v);
-        } else if (v->open == KVM_OPEN_WRITE) {
+        } else if (v->open == KVM_OPEN_WRITE && !v->lazy) {
             int rc = kvm_settle(v);
             if (rc != 0)
                 v->error = rc;

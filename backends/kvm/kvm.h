@@ -112,6 +112,7 @@ struct kvm_cpu {
     uint32_t valid, dirty;
     bool page_fresh; /* the registers in the mapping are those of the kernel */
     bool in_access;  /* the last exit was an access: RF in the kernel's flags is an artefact */
+    uint32_t sregs_wanted; /* KVM_RUNs for which system registers come with the page */
 
     /* The exit being dealt with. */
     enum kvm_open open;
@@ -132,6 +133,7 @@ struct kvm_cpu {
     bool before;
     struct kvm_regs shown, after;
     bool after_dirty; /* ... or shall hold */
+    bool lazy;        /* an OUT that has not been settled, and may wait for the next KVM_RUN */
     /* The last reads and the registers at the youngest: a write may be the second half of its
      * instruction. */
     struct kvm_access read[KVM_READS]; /* youngest first */
@@ -222,6 +224,8 @@ int kvm_doorbell(struct vmi_vm *vm, const struct vmi_bell *bell, bool on);
  * VMLIB_E_ code. After it v->regs, v->sregs, v->events may be read; after changing one, set its
  * bit in v->dirty. */
 int kvm_look(struct kvm_cpu *v, uint32_t parts);
+/* What KVM_RUN shall fill in. */
+void kvm_choose_page(struct kvm_cpu *v);
 /* Write dirty parts to the kernel. */
 int kvm_flush(struct kvm_cpu *v);
 /* The kernel's state has moved on: nothing of the cache is valid. */
@@ -284,7 +288,7 @@ struct kvm_trial {
 /* Before a series of kvm_trial(). vectors: with vector registers, which cost more. */
 int kvm_trial_begin(struct kvm_cpu *v, bool vectors);
 /* Does the instruction at regs->rip, executed from regs, make the write in v->access and end with
- * `after`? REP: one element. */
+ * `after`? REP: one element. after NULL: wherever it ends, no REP. */
 bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_regs *after,
                struct kvm_trial *t);
 /* The linear address of v->access, which the instruction at rip makes; 0: not found. */

@@ -49,6 +49,8 @@ static bool enter(struct kvm_cpu *v)
     v->open = KVM_OPEN_NONE;
     v->in_access = false;
     kvm_forget(v);
+    if (v->sregs_wanted != 0 || v->run->kvm_valid_regs & KVM_SYNC_X86_SREGS)
+        kvm_choose_page(v);
     rc = ioctl(v->fd, KVM_RUN, 0ul);
     v->page_fresh = true;
     if (rc == 0)

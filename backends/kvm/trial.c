@@ -87,8 +87,8 @@ bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_
     vmi_describe(cpu, &header);
     *t = (struct kvm_trial){
         .next = regs->rip + header.insn_len, .first = header.insn[0], .rep = is_rep(&header)};
-    bool element = t->rep && regs->rip == after->rip;
-    if (header.insn_len == 0 || (t->next != after->rip && !element))
+    bool element = t->rep && after != NULL && regs->rip == after->rip;
+    if (header.insn_len == 0 || (after == NULL ? t->rep : t->next != after->rip && !element))
         return false;
     put_regs(cpu, regs);
     /* One element of a string at a time: what follows it is no business of this trial. */
@@ -101,7 +101,7 @@ bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_
     if (element)
         cpu->rip = regs->rip;
     bool found = cpu->leave == X86_LEAVE_LOOKUP && e->matched && !e->strange &&
-                 cpu->rip == after->rip && arrived(cpu, after);
+                 (after == NULL || (cpu->rip == after->rip && arrived(cpu, after)));
     restore(e);
     return found;
 }
