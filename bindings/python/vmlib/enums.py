@@ -56,6 +56,7 @@ class Feature(IntEnum):
     NMI = 17  # vmlib_vcpu_nmi()
     SMM = 18  # system management mode
     HYPERCALL_HANDLERS = 19  # VMCALL and VMMCALL are returned from run, or go to handlers
+    DEVICE_TABLES = 20
 
 
 class Support(IntEnum):
@@ -393,7 +394,7 @@ OK: Final = 0
 E_LAST: Final = -14  # lowest code in use by the library
 E_USER: Final = -1000
 BACKEND_LAST: Final = 4
-FEATURE_COUNT: Final = 20
+FEATURE_COUNT: Final = 21
 PAGE_SIZE: Final = 4096
 MAX_VCPUS: Final = 64
 CPUID_SUBLEAF: Final = 1
