@@ -230,14 +230,14 @@ class Running(unittest.TestCase):
 
     def test_pass_stop_and_removal(self):
         vm, vcpu = world(b"\xe6\x10\xe6\x10\xe6\x10\xf4")
-        vm.on_port(0x10, function=lambda vcpu, exit: Answer.STOP)
-        upper = vm.on_port(0x10, function=lambda vcpu, exit: Answer.PASS)
+        vm.on_port(0x10)(lambda vcpu, exit: Answer.STOP)
+        upper = vm.on_port(0x10)(lambda vcpu, exit: Answer.PASS)
         self.assertIs(vcpu.run().reason, Reason.STOPPED)
         upper.remove()
         with self.assertRaises(vmlib.NotFoundError):
             upper.remove()
         self.assertIs(vcpu.run().reason, Reason.STOPPED)
-        vm.handler(HandlerKind.PIO, 0x10, function=None)  # a decorator that nobody uses
+        vm.handler(HandlerKind.PIO, 0x10)  # a decorator that nobody uses
         self.assertIs(vcpu.run().reason, Reason.STOPPED)
 
     def test_inject_from_handler(self):
@@ -511,7 +511,7 @@ class Life(unittest.TestCase):
             world_of.clear()
             gc.collect()
 
-        world_of["vm"].on_port(0x10, 0x11, port)
+        world_of["vm"].on_port(0x10, 0x11)(port)
         self.assertIs(world_of["vcpu"].run().reason, Reason.HLT)
 
     def test_handler_removes_itself(self):

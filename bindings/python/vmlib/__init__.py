@@ -16,7 +16,7 @@
         assert vcpu.run().reason is Reason.HLT
 """
 import struct
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple, Union, overload
 
 from . import _core, enums
 from ._core import *  # noqa: F401,F403
@@ -30,13 +30,23 @@ from .errors import (BusyError, Error, ExistsError, ForkError, GuestMemoryError,
 HandlerFunction = Callable[[VCPU, Exit], Any]
 """Answers an event: None (done), a number (the value that is read), an Answer, an Event (raised in the
 guest instead), for CPUID four registers. An exception ends the run and comes out of VCPU.run()."""
+HandlerDecorator = Callable[[HandlerFunction], Handler]
 
 
 class VM(_core.BaseVM):
     __doc__ = _core.BaseVM.__doc__
 
+    @overload
+    def handler(self, kind: int, first: int, last: Optional[int] = None, function: None = None, *,
+                header: bool = False) -> HandlerDecorator: ...
+
+    @overload
+    def handler(self, kind: int, first: int, last: Optional[int], function: HandlerFunction, *,
+                header: bool = False) -> Handler: ...
+
     def handler(self, kind: int, first: int, last: Optional[int] = None,
-                function: Optional[HandlerFunction] = None, *, header: bool = False) -> Any:
+                function: Optional[HandlerFunction] = None, *,
+                header: bool = False) -> Union[Handler, HandlerDecorator]:
         """Register a handler for a range; without function, returns a decorator.
 
         header: fill rip, insn, mode and cpl of the record before each call.
@@ -50,40 +60,33 @@ class VM(_core.BaseVM):
 
         return decorate
 
-    def on_port(self, first: int, last: Optional[int] = None, function: Optional[HandlerFunction] = None,
-                *, header: bool = False) -> Any:
+    def on_port(self, first: int, last: Optional[int] = None, *, header: bool = False) -> HandlerDecorator:
         """Decorator: answer accesses to ports first to last."""
-        return self.handler(HandlerKind.PIO, first, last, function, header=header)
+        return self.handler(HandlerKind.PIO, first, last, header=header)
 
-    def on_mmio(self, first: int, last: Optional[int] = None, function: Optional[HandlerFunction] = None,
-                *, header: bool = False) -> Any:
+    def on_mmio(self, first: int, last: Optional[int] = None, *, header: bool = False) -> HandlerDecorator:
         """Decorator: answer accesses to guest-physical addresses first to last."""
-        return self.handler(HandlerKind.MMIO, first, last, function, header=header)
+        return self.handler(HandlerKind.MMIO, first, last, header=header)
 
-    def on_msr(self, first: int, last: Optional[int] = None, function: Optional[HandlerFunction] = None,
-               *, header: bool = False) -> Any:
+    def on_msr(self, first: int, last: Optional[int] = None, *, header: bool = False) -> HandlerDecorator:
         """Decorator: answer RDMSR and WRMSR."""
-        return self.handler(HandlerKind.MSR, first, last, function, header=header)
+        return self.handler(HandlerKind.MSR, first, last, header=header)
 
-    def on_cpuid(self, first: int, last: Optional[int] = None, function: Optional[HandlerFunction] = None,
-                 *, header: bool = False) -> Any:
+    def on_cpuid(self, first: int, last: Optional[int] = None, *, header: bool = False) -> HandlerDecorator:
         """Decorator: answer CPUID leaves; the record holds the backend's own answer."""
-        return self.handler(HandlerKind.CPUID, first, last, function, header=header)
+        return self.handler(HandlerKind.CPUID, first, last, header=header)
 
-    def on_hypercall(self, first: int, last: Optional[int] = None,
-                     function: Optional[HandlerFunction] = None, *, header: bool = False) -> Any:
+    def on_hypercall(self, first: int, last: Optional[int] = None, *, header: bool = False) -> HandlerDecorator:
         """Decorator: answer VMCALL and VMMCALL with EAX from first to last; a number goes to RAX."""
-        return self.handler(HandlerKind.HYPERCALL, first, last, function, header=header)
+        return self.handler(HandlerKind.HYPERCALL, first, last, header=header)
 
-    def on_exception(self, first: int, last: Optional[int] = None,
-                     function: Optional[HandlerFunction] = None, *, header: bool = False) -> Any:
+    def on_exception(self, first: int, last: Optional[int] = None, *, header: bool = False) -> HandlerDecorator:
         """Decorator: see exceptions before the guest does; needs VCPU.set_exception_exits()."""
-        return self.handler(HandlerKind.EXCEPTION, first, last, function, header=header)
+        return self.handler(HandlerKind.EXCEPTION, first, last, header=header)
 
-    def on_intack(self, first: int, last: Optional[int] = None, function: Optional[HandlerFunction] = None,
-                  *, header: bool = False) -> Any:
+    def on_intack(self, first: int, last: Optional[int] = None, *, header: bool = False) -> HandlerDecorator:
         """Decorator: supply the vector when the INTR line of vCPUs first to last is served."""
-        return self.handler(HandlerKind.INTACK, first, last, function, header=header)
+        return self.handler(HandlerKind.INTACK, first, last, header=header)
 
     def doorbell(self, kind: int, address: int, function: Optional[Callable[[int], Any]] = None, *,
                  fd: int = -1, width: int = 0, value: Optional[int] = None) -> Handler:
