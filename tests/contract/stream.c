@@ -283,13 +283,40 @@ static uint64_t pattern(struct stream *s)
     return UINT64_C(0x8877665544332211) + UINT64_C(0x0101010101010101) * s->reads;
 }
 
+static uint64_t next_value(struct stream *s, const struct vmlib_exit *e)
+{
+    uint64_t value = s->answer != NULL ? s->answer(s, e) : pattern(s);
+    s->reads++;
+    return value;
+}
+
+static int handle(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
+{
+    struct stream *s = opaque;
+    (void)vcpu;
+    s->handled++;
+    if (exit->reason == VMLIB_EXIT_MMIO && !exit->u.mmio.write) {
+        exit->u.mmio.value = next_value(s, exit);
+    } else if (exit->reason == VMLIB_EXIT_PIO && !exit->u.pio.write) {
+        exit->u.pio.value = (uint32_t)next_value(s, exit);
+    } else if (exit->reason == VMLIB_EXIT_PIO && exit->u.pio.port == PORT_END) {
+        return VMLIB_STOP;
+    }
+    return VMLIB_HANDLED;
+}
+
+void stream_handle(struct stream *s)
+{
+    world_handler(s->w, VMLIB_HANDLER_PIO, 0, 0xffff, handle, s);
+    world_handler(s->w, VMLIB_HANDLER_MMIO, HOLE, ROM - 1, handle, s);
+}
+
 static void complete(struct stream *s, const struct vmlib_exit *e)
 {
     static const uint8_t zero[16];
-    uint64_t value = s->answer != NULL ? s->answer(s, e) : pattern(s);
+    uint64_t value = next_value(s, e);
     uint32_t bytes = 8;
     const void *data = &value;
-    s->reads++;
     switch (e->reason) {
     case VMLIB_EXIT_PIO:
         bytes = e->u.pio.width;
@@ -345,6 +372,7 @@ static bool is_end(const struct vmlib_exit *e)
     case VMLIB_EXIT_INTERNAL:
     case VMLIB_EXIT_NONE:
     case VMLIB_EXIT_DEADLINE:
+    case VMLIB_EXIT_STOPPED:
         return true;
     default:
         return e->reason == VMLIB_EXIT_PIO && e->u.pio.write && e->u.pio.port == PORT_END;

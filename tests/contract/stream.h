@@ -14,7 +14,8 @@ struct stream {
     struct world *w;
     enum world_mode mode;
     FILE *out;
-    unsigned reads; /* answered so far */
+    unsigned reads;   /* answered so far */
+    unsigned handled; /* accesses that handlers got */
     /* The value for a read; NULL: a pattern. */
     uint64_t (*answer)(struct stream *s, const struct vmlib_exit *e);
     struct vmlib_state last;
@@ -46,6 +47,9 @@ void stream_all(struct stream *s);
 void stream_note(struct stream *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same record without completing it: `stream_record` writes it down. */
 void stream_record(struct stream *s, const struct vmlib_exit *e);
+
+/* From here on, handlers answer all accesses as the records would be answered. */
+void stream_handle(struct stream *s);
 
 /* Tables of cases end with a NULL name. */
 extern const struct stream_case streams_real[], streams_prot[], streams_long[], streams_event[];

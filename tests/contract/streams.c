@@ -156,9 +156,8 @@ static char *record_case(struct world *w, const struct stream_case *c)
     return text;
 }
 
-static void run_case(void **state)
+static void need(const struct stream_case *c)
 {
-    const struct stream_case *c = *state;
     const char *missing = missing_feature(c);
     const char *lack = missing == NULL && c->lacks != NULL ? c->lacks(c->mode) : NULL;
     if (missing != NULL || lack != NULL) {
@@ -169,6 +168,12 @@ static void run_case(void **state)
         skip();
     }
     world_machine(c->name);
+}
+
+static void run_case(void **state)
+{
+    const struct stream_case *c = *state;
+    need(c);
     void *w = NULL;
     world_setup(&w);
     char *got = record_case(w, c);
@@ -187,6 +192,63 @@ static void run_case(void **state)
     assert_true(equal);
 }
 
+/* --- the same program with handlers: it ends in the same state (exit contract, 5.3) --- */
+
+struct end {
+    struct vmlib_state state;
+    uint64_t memory;
+    unsigned reads;
+};
+
+static struct end run_to_end(const struct stream_case *c, bool handlers)
+{
+    const uint32_t groups = VMLIB_STATE_GPR | VMLIB_STATE_SEGMENTS | VMLIB_STATE_CONTROL |
+                            VMLIB_STATE_DEBUG | VMLIB_STATE_EVENTS;
+    struct end end;
+    void *w = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    world_setup(&w);
+    struct stream s = {.w = w, .mode = c->mode};
+    s.out = open_memstream(&text, &size);
+    assert_non_null(s.out);
+    world_mode(w, c->mode, c->code, c->end);
+    if (handlers) {
+        stream_handle(&s); /* those of the case are younger */
+    }
+    if (c->prepare != NULL) {
+        c->prepare(&s);
+    }
+    stream_all(&s);
+    memset(&end, 0, sizeof(end));
+    end.state.size = sizeof(end.state);
+    OK(vmlib_vcpu_get_state(s.w->vcpu, groups, &end.state));
+    end.state.gpr.rflags &= ~UINT64_C(0x10000);
+    end.memory = memory_digest(w);
+    end.reads = s.reads;
+    fclose(s.out);
+    free(text);
+    world_teardown(&w);
+    return end;
+}
+
+static void run_handled(void **state)
+{
+    const struct stream_case *c = *state;
+    need(c);
+    struct end records = run_to_end(c, false), handlers = run_to_end(c, true);
+    assert_int_equal(records.reads, handlers.reads);
+    assert_memory_equal(&records.state.gpr, &handlers.state.gpr, sizeof(records.state.gpr));
+    assert_memory_equal(&records.state.segments, &handlers.state.segments,
+                        sizeof(records.state.segments));
+    assert_memory_equal(&records.state.control, &handlers.state.control,
+                        sizeof(records.state.control));
+    assert_memory_equal(&records.state.debug, &handlers.state.debug, sizeof(records.state.debug));
+    assert_memory_equal(&records.state.events, &handlers.state.events,
+                        sizeof(records.state.events));
+    assert_true(records.memory == handlers.memory);
+}
+
 /* --- the program --- */
 
 static struct CMUnitTest *collect(size_t *count)
@@ -195,13 +257,19 @@ static struct CMUnitTest *collect(size_t *count)
     assert_non_null(tests);
     *count = 0;
     for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
-        for (const struct stream_case *c = tables[t]; c->name != NULL && *count < 1000; c++) {
+        for (const struct stream_case *c = tables[t]; c->name != NULL && *count < 998; c++) {
             if (only != NULL && strstr(c->name, only) == NULL) {
                 continue;
             }
             void *state;
             memcpy(&state, &c, sizeof(state)); /* cmocka wants it without const */
             tests[(*count)++] = (struct CMUnitTest){c->name, run_case, NULL, NULL, state};
+            if (c->drive == NULL && !update) {
+                static char names[1000][64];
+                snprintf(names[*count], sizeof(names[0]), "%s, handlers", c->name);
+                tests[*count] = (struct CMUnitTest){names[*count], run_handled, NULL, NULL, state};
+                ++*count;
+            }
         }
     }
     return tests;
