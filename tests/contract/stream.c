@@ -77,6 +77,23 @@ static void event_text(FILE *out, const struct vmlib_event *e)
     }
 }
 
+/* What of a segment register the guest can notice. */
+static void segment_text(char *text, size_t size, const struct vmlib_state *state, size_t offset)
+{
+    struct vmlib_segment seg;
+    memcpy(&seg, (const char *)state + offset, sizeof(seg));
+    if (state->gpr.rip == 0 && seg.attributes == 0) { /* before the first record: no state yet */
+        snprintf(text, size, "none");
+    } else if (seg.attributes & VMLIB_SEGMENT_UNUSABLE) { /* the rest says nothing */
+        snprintf(text, size, "%04x:unusable", seg.selector);
+    } else if ((state->control.cr0 & 1) == 0) { /* no use is made of attributes */
+        snprintf(text, size, "%04x:%" PRIx64 "+%x", seg.selector, seg.base, seg.limit);
+    } else {
+        snprintf(text, size, "%04x:%" PRIx64 "+%x/%x", seg.selector, seg.base, seg.limit,
+                 seg.attributes);
+    }
+}
+
 static void state_text(struct stream *s)
 {
     struct vmlib_state now;
@@ -93,21 +110,13 @@ static void state_text(struct stream *s)
         }
     }
     for (unsigned i = 0; i < sizeof(segments) / sizeof(segments[0]); i++) {
-        struct vmlib_segment seg;
-        memcpy(&seg, (const char *)&now + segments[i].offset, sizeof(seg));
-        if (memcmp(&seg, (const char *)&s->last + segments[i].offset, sizeof(seg)) == 0) {
-            continue;
+        char text[64], before[64];
+        segment_text(text, sizeof(text), &now, segments[i].offset);
+        segment_text(before, sizeof(before), &s->last, segments[i].offset);
+        if (strcmp(text, before) != 0) {
+            fprintf(s->out, "%s%s=%s", any ? " " : "    ", segments[i].name, text);
+            any = true;
         }
-        fprintf(s->out, "%s%s=", any ? " " : "    ", segments[i].name);
-        if (seg.attributes & VMLIB_SEGMENT_UNUSABLE) { /* the rest says nothing */
-            fprintf(s->out, "%04x:unusable", seg.selector);
-        } else if ((now.control.cr0 & 1) == 0) { /* no use is made of attributes */
-            fprintf(s->out, "%04x:%" PRIx64 "+%x", seg.selector, seg.base, seg.limit);
-        } else {
-            fprintf(s->out, "%04x:%" PRIx64 "+%x/%x", seg.selector, seg.base, seg.limit,
-                    seg.attributes);
-        }
-        any = true;
     }
     const struct vmlib_events *e = &now.events, *was = &s->last.events;
     if (e->flags != was->flags) {

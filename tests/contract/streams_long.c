@@ -30,7 +30,7 @@ GUEST64(g_super, "movl 0x30004, %eax");
 GUEST64(g_absent, "movl $1, %ebx; movl %ebx, 0x31008");
 GUEST64(g_ronly, "movl 0x32000, %eax; incl 0x32010");
 GUEST64(g_absent_hole, "movb 0xa0fff, %al; movl %eax, 0xa0ffe");
-GUEST64(g_canonical, "movq $1, %rax; shlq $62, %rax; movb (%rax), %cl");
+GUEST64(g_canonical, "movabsq $0x4000000000000000, %rax; movb (%rax), %cl");
 GUEST64(g_fetch, "movl $0xa0010, %eax; jmp *%rax");
 GUEST64(g_port, "movb $1, %al; outb %al, $0x80; inb $0x81, %al");
 GUEST64(g_outs_fault, "movl $3, %ecx; movl $0x30ffe, %esi; subl $0x1000, %esi;"
