@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kvm/kvm.h"
 #include "x86/features.h"
@@ -55,13 +56,13 @@ static uint32_t entry_reg(const struct kvm_cpuid_entry2 *e, unsigned reg)
     return reg == EAX ? e->eax : reg == EBX ? e->ebx : reg == ECX ? e->ecx : e->edx;
 }
 
-int kvm_cpuid_vm(struct kvm_machine *vm)
+static int read_supported(int dev, uint32_t supported[KVM_CPUID_WORDS])
 {
     struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + SUPPORTED_MAX * sizeof(c->entries[0]));
     if (!c)
         return vmi_error(VMLIB_E_NOMEM, "no memory for the CPUID leaves of KVM");
     c->nent = SUPPORTED_MAX;
-    int rc = kvm_ioctl(vm->dev, KVM_GET_SUPPORTED_CPUID, c);
+    int rc = kvm_ioctl(dev, KVM_GET_SUPPORTED_CPUID, c);
     if (rc < 0)
         rc = kvm_failed("KVM_GET_SUPPORTED_CPUID");
     for (uint32_t i = 0; rc == 0 && i < c->nent; i++)
@@ -69,10 +70,37 @@ int kvm_cpuid_vm(struct kvm_machine *vm)
             const struct kvm_cpuid_entry2 *e = &c->entries[i];
             bool sub = e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
             if (e->function == words[w].leaf && (sub ? e->index : 0) == words[w].subleaf)
-                vm->cpuid[w] = entry_reg(e, words[w].reg);
+                supported[w] = entry_reg(e, words[w].reg);
         }
     free(c);
     return rc;
+}
+
+int kvm_cpuid_vm(struct kvm_machine *vm)
+{
+    return read_supported(vm->dev, vm->cpuid);
+}
+
+/* AVX2, FMA, F16C and BMI, with the XSAVE state that they need: in the words above. */
+bool kvm_cpuid_avx2(void)
+{
+    static const struct {
+        uint8_t word;
+        uint32_t bits;
+    } needs[] = {
+        {0, 1u << 12 | 1u << 26 | 1u << 28 | 1u << 29}, /* 1 ECX: FMA, XSAVE, AVX, F16C */
+        {2, 1u << 3 | 1u << 5 | 1u << 8},               /* 7 EBX: BMI1, AVX2, BMI2 */
+        {6, 7},                                         /* DH EAX: XCR0 */
+    };
+    uint32_t supported[KVM_CPUID_WORDS] = {0};
+    char reason[128];
+    int dev = kvm_open_device(reason, sizeof(reason));
+    bool all = dev >= 0 && read_supported(dev, supported) == 0;
+    for (unsigned i = 0; all && i < sizeof(needs) / sizeof(needs[0]); i++)
+        all = (supported[needs[i].word] & needs[i].bits) == needs[i].bits;
+    if (dev >= 0)
+        close(dev);
+    return all;
 }
 _Static_assert(NWORDS == KVM_CPUID_WORDS, "kvm.h says how many");
 

@@ -22,13 +22,17 @@ static int get_xcr0(struct kvm_cpu *v, uint64_t *xcr0)
     return 0;
 }
 
-/* KVM refuses components that the CPU model lacks; what is in force already need not be set. */
+/* What is in force already need not be set: without XSAVE in the CPU model, KVM refuses even that.
+ */
 static int set_xcr0(struct kvm_cpu *v, uint64_t xcr0)
 {
     uint64_t old;
     int r = get_xcr0(v, &old);
     if (r || old == xcr0)
         return r;
+    if (xcr0 & ~v->xcr0_mask)
+        return vmi_error(VMLIB_E_INVAL, "state->control.xcr0: this CPU model has no %#llx",
+                         (unsigned long long)(xcr0 & ~v->xcr0_mask));
     struct kvm_xcrs x = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = xcr0}}};
     if (kvm_ioctl(v->fd, KVM_SET_XCRS, &x) == 0)
         return 0;
