@@ -260,6 +260,58 @@ static void s5_3_as_with_records(void **state)
     assert_true(s.calls > 5);
 }
 
+/* A handler that fails at the write; the read before it may be asked again. */
+static int fails_at_write(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
+{
+    struct seen *s = opaque;
+    (void)vcpu;
+    s->calls++;
+    if (!exit->u.mmio.write) {
+        exit->u.mmio.value = 6;
+        return VMLIB_HANDLED;
+    }
+    s->value = exit->u.mmio.value;
+    return s->answer;
+}
+
+GUEST(g_add, "addr32 addb $1, 0xa0000; hlt");
+
+static void s5_6_failure_in_the_middle(void **state)
+{
+    struct world *w = *state;
+    struct vmlib_exit e = VMLIB_EXIT_INIT;
+    struct seen s = {.answer = VMLIB_E_USER - 2};
+    LOAD(w, g_add);
+    world_handler(w, VMLIB_HANDLER_MMIO, HOLE, ROM - 1, fails_at_write, &s);
+    assert_int_equal(vmlib_vcpu_run(w->vcpu, NULL, &e), VMLIB_E_USER - 2);
+    assert_int_equal(s.calls, 2);
+    assert_int_equal(world_reg(w, VMLIB_REG_RIP), CODE); /* no effect */
+    s.answer = VMLIB_HANDLED;
+    world_run(w, VMLIB_EXIT_HLT);
+    assert_true(s.calls == 3 || s.calls == 4);
+    assert_int_equal(s.value, 7);
+}
+
+static void s2_2_everything_waits(void **state)
+{
+    struct world *w = *state;
+    struct vmlib_event event = {.type = VMLIB_EVENT_INTERRUPT, .vector = 0x50};
+    struct vmlib_state st;
+    uint8_t value = 1;
+    LOAD(w, g_in);
+    world_run(w, VMLIB_EXIT_PIO);
+    st.size = sizeof(st);
+    OK(vmlib_vcpu_get_state(w->vcpu, VMLIB_STATE_ALL, &st));
+    assert_int_equal(vmlib_vcpu_set_state(w->vcpu, VMLIB_STATE_GPR, &st), VMLIB_E_STATE);
+    assert_int_equal(vmlib_vcpu_set_state(w->vcpu, VMLIB_STATE_EVENTS, &st), VMLIB_E_STATE);
+    assert_int_equal(vmlib_vcpu_inject(w->vcpu, &event), VMLIB_E_STATE);
+    assert_int_equal(vmlib_vcpu_complete(w->vcpu, &value, 2), VMLIB_E_INVAL);
+    OK(vmlib_vcpu_complete(w->vcpu, &value, 1));
+    assert_int_equal(vmlib_vcpu_complete(w->vcpu, &value, 1), VMLIB_E_STATE);
+    OK(vmlib_vcpu_get_state(w->vcpu, VMLIB_STATE_GPR, &st));
+    OK(vmlib_vcpu_set_state(w->vcpu, VMLIB_STATE_GPR, &st));
+}
+
 GUEST(g_load, "addr32 movl 0xa0000, %eax; movl %eax, %ebx; hlt");
 
 static void s5_7_address_register(void **state)
@@ -413,6 +465,8 @@ static const struct CMUnitTest tests[] = {
     CASE(s5_2_the_youngest_first),
     CASE(s5_2_by_the_first_address),
     CASE(s5_3_as_with_records),
+    CASE(s5_6_failure_in_the_middle),
+    CASE(s2_2_everything_waits),
     CASE(s5_7_address_register),
     CASE(s5_7_mode),
     CASE(s6_4_rep_is_split_at_elements),
