@@ -5,6 +5,7 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -391,6 +392,55 @@ static void passed_msrs(struct machine *m)
     expect_exit(m, 12);
 }
 
+static bool set_online(unsigned cpu, int online)
+{
+    char name[64];
+    FILE *file;
+    bool ok;
+
+    snprintf(name, sizeof(name), "/sys/devices/system/cpu/cpu%u/online", cpu);
+    file = fopen(name, "w");
+    if (!file)
+        return false;
+    ok = fprintf(file, "%d", online) > 0;
+    return fclose(file) == 0 && ok;
+}
+
+/* The processor that has the VMCS goes away, comes back, and has VMX on again. */
+static void hotplug(struct machine *m)
+{
+    struct vmlib_vtx_info info;
+    cpu_set_t set;
+
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET(1, &set);
+    CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
+    CODE(m, 0x66, 0x40, 0xf4, 0xeb, 0xfb);
+    m->run->gpr[0] = 0;
+    expect_exit(m, 12);
+    CHECK(m->run->cpu == 1);
+    advance(m);
+    CHECK(set_online(1, 0));
+    CHECK(device_info(m->device, &info) == 0 &&
+          info.cpus == (uint32_t)sysconf(_SC_NPROCESSORS_ONLN));
+    expect_exit(m, 12);
+    CHECK(m->run->cpu != 1 && m->run->gpr[0] == 2);
+    advance(m);
+    CHECK(set_online(1, 1));
+    CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
+    expect_exit(m, 12);
+    CHECK(m->run->cpu == 1 && m->run->gpr[0] == 3);
+}
+
+static void unloading(struct machine *m)
+{
+    (void)m;
+    CHECK(syscall(SYS_delete_module, "vmlib_vtx", O_NONBLOCK) < 0);
+    CHECK(errno == EAGAIN || errno == EBUSY);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct machine *);
@@ -411,6 +461,8 @@ static const struct {
     {"MSRs", passed_msrs},
     {"migration", migrate},
     {"sudden death", sudden_death},
+    {"unloading while in use", unloading},
+    {"CPU hotplug", hotplug},
 };
 
 int main(void)

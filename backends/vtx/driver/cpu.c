@@ -19,7 +19,7 @@ struct vtx_cpu {
     void *vmxon;
     bool on;
     struct host_vcpu *current_vcpu;
-    struct vtx_vm *last_vm;
+    u64 last_vm; /* its id */
     struct list_head loaded;
 };
 
@@ -103,7 +103,7 @@ static u32 switch_on(void)
     }
     c->on = true;
     c->current_vcpu = NULL;
-    c->last_vm = NULL;
+    c->last_vm = 0;
     return VMLIB_VTX_OK;
 }
 
@@ -362,9 +362,9 @@ int vtx_cpu_load(struct host_vcpu *v)
             atomic64_inc(&vtx_counters.migrations);
         }
         c->current_vcpu = v;
-        if (c->last_vm != v->core.vm)
+        if (c->last_vm != v->vm->id)
             compat_guest_switch();
-        c->last_vm = v->core.vm;
+        c->last_vm = v->vm->id;
     }
     local_irq_restore(flags);
     return err;

@@ -14,6 +14,7 @@
 
 struct host_vm {
     struct vtx_vm core;
+    u64 id;           /* unlike its address never used again */
     struct kref refs; /* the VM's file and those of its vCPUs */
     struct mutex lock;
     struct mm_struct *mm;
@@ -75,7 +76,7 @@ u32 vtx_vpid_get(void);
 void vtx_vpid_put(u32 vpid);
 
 struct vtx_counters {
-    atomic64_t vms, vcpus, pinned, tables, entries, migrations;
+    atomic64_t vms, vcpus, pinned, tables, migrations;
 };
 extern struct vtx_counters vtx_counters;
 

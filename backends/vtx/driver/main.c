@@ -353,6 +353,8 @@ static const struct file_operations vm_fops = {
     .release = vm_release,
 };
 
+static atomic64_t last_id;
+
 static long create_vm(void)
 {
     struct host_vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
@@ -371,6 +373,7 @@ static long create_vm(void)
     err = vtx_vm_init(&vm->core, &vtx_caps);
     if (err)
         goto put;
+    vm->id = (u64)atomic64_inc_return(&last_id);
     vm->mm = current->mm;
     mmgrab(vm->mm);
     atomic64_inc(&vtx_counters.vms);

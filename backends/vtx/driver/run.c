@@ -183,6 +183,8 @@ static void load_guest_msrs(struct host_vcpu *v)
     if (g->osxsave && g->xcr0 != vtx_host_xcr0)
         xsetbv(0, g->xcr0);
     if (g->dr7 & DR_GLOBAL_ENABLE_MASK || g->dr7 & DR_LOCAL_ENABLE_MASK) {
+        if (hw_breakpoint_active())
+            set_debugreg(0UL, 7); /* the host's do not match the guest's addresses */
         set_debugreg(g->dr[0], 0);
         set_debugreg(g->dr[1], 1);
         set_debugreg(g->dr[2], 2);

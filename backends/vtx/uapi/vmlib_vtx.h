@@ -75,7 +75,7 @@ struct vmlib_vtx_info {
     __u64 xcr0_may;
     /* What exists now, over all processes: 0 when nobody uses the driver. */
     __u64 vms, vcpus, pinned_pages, table_pages;
-    __u64 entries, migrations;
+    __u64 migrations;              /* how often a VMCS has come to a processor */
     __u64 vmx_basic, ept_vpid_cap; /* the MSRs, for reports */
 };
 
