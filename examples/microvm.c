@@ -21,6 +21,7 @@
 
 #include <vmlib/boot.h>
 #include <vmlib/devices/machine.h>
+#include <vmlib/handoff.h>
 #include <vmlib/vmlib.h>
 
 #define QUIT_KEY 0x1d /* Ctrl-] */
@@ -283,23 +284,51 @@ static struct {
     uint64_t moves;
 } hop;
 
-static void prepare_hop(const struct options *o, vmlib_vm *vm)
+/* N[,BACKEND] */
+static void parse_hop(const struct options *o, const char **backend)
 {
-    char *count = strdup(o->hop), *comma;
-    const char *backend = o->backend;
+    char *count = strdup(o->hop);
 
     if (!count)
         errx(STATUS_INTERNAL, "out of memory");
-    comma = strchr(count, ',');
-    if (comma) {
-        *comma = '\0';
-        backend = comma + 1;
-    }
+    *backend = strchr(o->hop, ',') ? strchr(o->hop, ',') + 1 : o->backend;
+    count[strcspn(count, ",")] = '\0';
     hop.exits = number("hop", count, 1, UINT64_C(1) << 40);
-    hop.vm[0] = vm;
-    hop.vm[1] = create_vm(backend, "--hop", vmlib_vm_tsc_khz(vm));
-    check(vmlib_machine_attach(machine, hop.vm[1]), STATUS_USAGE, "--hop");
     free(count);
+}
+
+/* A virtual CPU as a backend makes it by itself. */
+static vmlib_vcpu *natural_cpu(const char *backend, const char *option)
+{
+    vmlib_vm *vm = create_vm(backend, option, 0);
+    vmlib_vcpu *vcpu;
+
+    check(vmlib_vcpu_create(vm, NULL, &vcpu), STATUS_USAGE, option);
+    vmlib_vm_unref(vm); /* the vCPU keeps it */
+    return vcpu;
+}
+
+/* Both virtual machines of --hop, with the CPU features that both have and one frequency of the
+ * time-stamp counter: software takes any, hardware has its own. */
+static void create_hop(const struct options *o)
+{
+    struct vmlib_cpuid_leaf model[VMLIB_CPUID_MAX];
+    uint32_t count = VMLIB_CPUID_MAX, khz[2];
+    const char *backend;
+    vmlib_vcpu *vcpu[2];
+
+    parse_hop(o, &backend);
+    vcpu[0] = natural_cpu(o->backend, "--backend");
+    vcpu[1] = natural_cpu(backend, "--hop");
+    check(vmlib_handoff_cpuid(vcpu[0], vcpu[1], model, &count), STATUS_USAGE, "--hop");
+    for (unsigned i = 0; i < 2; i++) {
+        khz[i] = vmlib_vm_tsc_khz(vmlib_vcpu_vm(vcpu[i]));
+        vmlib_vcpu_unref(vcpu[i]);
+    }
+    khz[0] = khz[0] > khz[1] ? khz[0] : khz[1];
+    hop.vm[0] = create_vm(o->backend, "--backend", khz[0]);
+    hop.vm[1] = create_vm(backend, "--hop", khz[0]);
+    check(vmlib_vm_set_cpuid(hop.vm[0], model, count), STATUS_USAGE, "--hop");
 }
 
 /* Until the machine ends. */
@@ -441,8 +470,12 @@ int main(int argc, char **argv)
     const struct options o = parse(argc, argv);
     struct vmlib_machine_config config = VMLIB_MACHINE_CONFIG_INIT;
     struct cpu cpu[VMLIB_MAX_VCPUS];
-    vmlib_vm *vm = create_vm(o.backend, "--backend", 0);
+    vmlib_vm *vm;
     int status;
+
+    if (o.hop)
+        create_hop(&o);
+    vm = o.hop ? hop.vm[0] : create_vm(o.backend, "--backend", 0);
 
     config.serial = serial_output;
     timeout_at = o.timeout ? clock_seconds() + o.timeout : 0;
@@ -459,7 +492,7 @@ int main(int argc, char **argv)
     }
     boot(&o);
     if (o.hop)
-        prepare_hop(&o, vm);
+        check(vmlib_machine_attach(machine, hop.vm[1]), STATUS_USAGE, "--hop");
 
     if (pipe(ended) < 0)
         err(STATUS_INTERNAL, "pipe");

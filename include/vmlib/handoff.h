@@ -37,6 +37,20 @@ VMLIB_API int vmlib_handoff_share(vmlib_region *region, vmlib_vm *vm, uint32_t p
                                   vmlib_region **shared);
 
 /**
+ * Make the CPUID model that both vCPUs can have: that of `a`, with the features of both only. A
+ * guest that is to move gets it from the start (vmlib_vm_set_cpuid(), vmlib_vcpu_set_cpuid()).
+ * @param a,b vCPUs with their backends' own models.
+ * @param[out] leaves Room for `*count` entries; may be NULL when that is 0.
+ * @param[in,out] count In: room. Out: number of leaves (also on #VMLIB_E_LIMIT).
+ * @retval VMLIB_E_INVAL an argument is NULL.
+ * @retval VMLIB_E_LIMIT there is not enough room.
+ * @retval VMLIB_E_BUSY a vCPU runs on another thread.
+ * @thread{vcpu thread of both}
+ */
+VMLIB_API int vmlib_handoff_cpuid(vmlib_vcpu *a, vmlib_vcpu *b, struct vmlib_cpuid_leaf *leaves,
+                                  uint32_t *count);
+
+/**
  * Bring memory over: `to` becomes what `from` is. Regions over the same bytes only have their code
  * read again; others are copied. With #VMLIB_REGION_DIRTY_LOG on `from` only the pages written
  * since the last call are looked at (the two must have been equal then, or both new and zero), and

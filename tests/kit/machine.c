@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <vmlib/devices/machine.h>
+#include <vmlib/handoff.h>
 
 #define OK(call)                                                               \
     do {                                                                       \
@@ -25,6 +26,7 @@
 #define HOMES 3u
 
 static const char *folder;
+static uint32_t second; /* backend to move to */
 
 struct pc {
     vmlib_vm *vm[HOMES];
@@ -230,6 +232,107 @@ static void refused(void **state)
     vmlib_vm_unref(fast);
 }
 
+/* --- another backend, in real time --- */
+
+static vmlib_vm *plain_vm(uint32_t backend, uint32_t khz)
+{
+    struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
+    vmlib_vm *vm = NULL;
+
+    config.backends[0] = backend;
+    config.tsc_khz = khz;
+    OK(vmlib_vm_create(&config, &vm));
+    return vm;
+}
+
+static vmlib_vcpu *plain_vcpu(uint32_t backend)
+{
+    vmlib_vm *vm = plain_vm(backend, 0);
+    vmlib_vcpu *vcpu = NULL;
+
+    OK(vmlib_vcpu_create(vm, NULL, &vcpu));
+    vmlib_vm_unref(vm);
+    return vcpu;
+}
+
+/* One CPU model and one frequency for both. */
+static void make_pair(vmlib_vm *vm[2])
+{
+    struct vmlib_cpuid_leaf leaf[VMLIB_CPUID_MAX];
+    vmlib_vcpu *a = plain_vcpu(VMLIB_BACKEND_SOFT), *b = plain_vcpu(second);
+    uint32_t count = 0, khz = vmlib_vm_tsc_khz(vmlib_vcpu_vm(b));
+
+    assert_int_equal(vmlib_handoff_cpuid(NULL, b, leaf, &count), VMLIB_E_INVAL);
+    assert_int_equal(vmlib_handoff_cpuid(a, b, leaf, &count), VMLIB_E_LIMIT);
+    assert_in_range(count, 1, VMLIB_CPUID_MAX);
+    OK(vmlib_handoff_cpuid(a, b, leaf, &count));
+    vmlib_vcpu_unref(a);
+    vmlib_vcpu_unref(b);
+    vm[0] = plain_vm(VMLIB_BACKEND_SOFT, khz);
+    vm[1] = plain_vm(second, khz);
+    OK(vmlib_vm_set_cpuid(vm[0], leaf, count));
+}
+
+static void other_backend(void **state)
+{
+    struct vmlib_machine_config config = VMLIB_MACHINE_CONFIG_INIT;
+    struct vmlib_boot_params params = VMLIB_BOOT_PARAMS_INIT;
+    struct vmlib_exit e = VMLIB_EXIT_INIT;
+    struct vmlib_boot_file file;
+    struct pc pc;
+    char path[512];
+    unsigned moves = 0;
+
+    (void)state;
+    memset(&pc, 0, sizeof(pc));
+    snprintf(path, sizeof(path), "%s/timer", folder);
+    OK(vmlib_boot_file_open(path, &file));
+    make_pair(pc.vm);
+    config.serial = serial;
+    config.serial_opaque = &pc;
+    config.flags = VMLIB_MACHINE_DIRTY_LOG;
+    config.timeout_ns = UINT64_C(60000000000);
+    OK(vmlib_machine_create(pc.vm[0], &config, &pc.machine));
+    OK(vmlib_machine_add_ram(pc.machine, 16 << 20));
+    OK(vmlib_machine_add_vcpu(pc.machine, &pc.vcpu));
+    params.kernel = file.data;
+    params.kernel_bytes = file.bytes;
+    OK(vmlib_machine_boot(pc.machine, &params, NULL));
+    OK(vmlib_machine_attach(pc.machine, pc.vm[1]));
+    for (;;) {
+        OK(vmlib_machine_step(pc.machine, pc.vcpu, 0, &e));
+        if (e.reason == VMLIB_EXIT_NONE)
+            break;
+        OK(vmlib_machine_move(pc.machine, pc.vm[++moves & 1]));
+    }
+    pc.result = (struct vmlib_machine_result)VMLIB_MACHINE_RESULT_INIT;
+    OK(vmlib_machine_run_vcpu(pc.machine, pc.vcpu, &pc.result));
+    if (pc.result.end != VMLIB_MACHINE_DEBUG_EXIT)
+        fail_msg("%s: %s", vmlib_machine_end_name(pc.result.end), pc.result.text);
+    assert_int_equal(pc.result.value, 20);
+    assert_non_null(strstr(pc.output, "timer: ticks 0000000a"));
+    assert_true(moves >= 10);
+    close_pc(&pc);
+    vmlib_boot_file_close(&file);
+}
+
+static int run_other(const char *name)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(other_backend)};
+    struct vmlib_backend_info info = VMLIB_BACKEND_INFO_INIT;
+
+    if (vmlib_backend_by_name(name, &second) != 0) {
+        printf("SKIP: backend %s is not part of this build\n", name);
+        return 77;
+    }
+    OK(vmlib_backend_query(second, &info));
+    if (!info.available) {
+        printf("SKIP: backend %s: %s\n", name, info.reason);
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -244,5 +347,7 @@ int main(int argc, char **argv)
         return 77;
     }
     folder = argv[1];
+    if (argc > 2)
+        return run_other(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
