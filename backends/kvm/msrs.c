@@ -143,9 +143,9 @@ int kvm_set_msrs(struct kvm_cpu *v, const struct vmlib_msrs *o)
 /* Kept by KVM with the same checks as lib/x86, and frequent. 49H and 10BH are commands without
  * state, which KVM grants to CPU models that have them. */
 static const uint32_t direct[] = {0x10,       0x3b,       0x48,       0x49,       0x10b,
-                                  0x174,      0x175,      0x176,      0x277,      0xc0000080,
-                                  0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100,
-                                  0xc0000101, 0xc0000102, 0xc0000103};
+                                  0x174,      0x175,      0x176,      0xc0000080, 0xc0000081,
+                                  0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100, 0xc0000101,
+                                  0xc0000102, 0xc0000103};
 #define NDIRECT (sizeof(direct) / sizeof(direct[0]))
 
 /* The filter has bitmaps over ranges of indices. */
