@@ -102,6 +102,10 @@ static void state_text(struct stream *s)
     now.size = sizeof(now);
     OK(vmlib_vcpu_get_state(s->w->vcpu, GROUPS, &now));
     now.gpr.rflags &= ~UINT64_C(0x10000); /* RF is not fixed (exit contract, section 8) */
+    if (now.events.injected.flags & VMLIB_EVENT_HAS_ADDRESS) { /* nor are these, while it waits */
+        now.control.cr2 = s->last.control.cr2;
+        now.debug.dr6 = s->last.debug.dr6;
+    }
     for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         uint64_t value = word(&now, words[i].offset);
         if (value != word(&s->last, words[i].offset)) {

@@ -23,9 +23,9 @@ GUEST(g_mix, "nop; inb $0x10, %al; pushw %ax; addr32 incb 0xa0000; movw $2, %cx;
              "rep outsb; popw %bx; hlt");
 GUEST64(l_mix, "nop; inb $0x10, %al; pushq %rax; incb 0xa0000; movl $2, %ecx; movl $0x20000, %edi;"
                "rep stosb; popq %rbx; outb %al, $0xfe");
-GUEST64(l_trap,
-        "pushfq; orl $0x100, (%rsp); popfq; nop; movl $2, %ecx; movl $0x20000, %edi; rep stosb;"
-        "pushfq; andl $~0x100, (%rsp); popfq; outb %al, $0xfe");
+GUEST64(l_trap, "movb %al, 0x20000; pushfq; orl $0x100, (%rsp); popfq; nop; movl $2, %ecx; movl "
+                "$0x20000, %edi; rep stosb;"
+                "pushfq; andl $~0x100, (%rsp); popfq; outb %al, $0xfe");
 GUEST64(l_trap_handler,
         "incl %ebx; movq (%rsp), %rdx; movq 16(%rsp), %rsi; outb %al, $0x11; iretq");
 GUEST64(l_watch, "nop; nop; nop; movl %eax, 0x20000; movb 0x20008, %al; movl %eax, 0x20004;"
