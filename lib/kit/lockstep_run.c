@@ -27,6 +27,14 @@ static int call_run(struct vmlib_lockstep *l, unsigned side, const struct vmlib_
     return 0;
 }
 
+/* Instructions of a side that are left of its slice. */
+static uint64_t slice_left(const struct vmlib_lockstep *l, const struct vmi_ls_side *s)
+{
+    uint64_t done = s->instructions - s->point_instructions;
+
+    return done < l->config.slice ? l->config.slice - done : 0;
+}
+
 static int run_side(struct vmlib_lockstep *l, unsigned side, bool step)
 {
     struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
@@ -35,7 +43,7 @@ static int run_side(struct vmlib_lockstep *l, unsigned side, bool step)
     if (step)
         args.flags = VMLIB_RUN_SINGLE_STEP;
     else if (l->budgets)
-        args.budget = l->config.slice;
+        args.budget = slice_left(l, &l->side[side]) ? slice_left(l, &l->side[side]) : 1;
     return call_run(l, side, &args);
 }
 
@@ -158,6 +166,11 @@ static int compare(struct vmlib_lockstep *l, bool step)
     return step ? vmi_ls_read_insn(l) : 0;
 }
 
+static bool is_due(const struct vmlib_lockstep *l, bool now)
+{
+    return now || l->since >= l->config.interval || (l->budgets && slice_left(l, &l->side[0]) == 0);
+}
+
 /* One record of each side, answered. *end is set when the lockstep is over. */
 static int turn(struct vmlib_lockstep *l, bool step, bool last, uint32_t *end)
 {
@@ -186,7 +199,7 @@ static int turn(struct vmlib_lockstep *l, bool step, bool last, uint32_t *end)
             *end = VMLIB_LOCKSTEP_STOPPED;
         l->side[0].pending = l->side[1].pending = false;
     }
-    if (error || (!limit && !step && !last && !*end && l->since < l->config.interval))
+    if (error || !is_due(l, limit || step || last || *end))
         return error;
     if (!limit && !l->config.run)
         error = peek(l);
