@@ -7,6 +7,7 @@ typedef struct {
     PyObject_HEAD vmlib_console *console; /* NULL: closed */
     PyObject *machine;                    /* both set by start() */
     PyObject *vcpus;
+    unsigned busy; /* calls without the interpreter lock: it cannot be closed */
 } Console;
 
 #define SLICE_NS UINT64_C(50000000) /* how often a wait looks for signals */
@@ -86,6 +87,8 @@ static PyObject *console_close(PyObject *object, PyObject *args)
     Console *self = (Console *)object;
 
     (void)args;
+    if (self->busy)
+        return core_error_text(VMLIB_E_BUSY, "console: another thread waits for it");
     if (self->machine && self->console) {
         Py_INCREF(object);
         console_clear(object);
@@ -133,7 +136,9 @@ static PyObject *console_start(PyObject *object, PyObject *args)
     self->machine = owner;
     self->vcpus = tuple;
     core_machine_runs(owner, 1);
+    self->busy++;
     VMLIB_UNLOCKED(rc = vmlib_console_start(console, machine, vcpus, (uint32_t)count));
+    self->busy--;
     if (rc == VMLIB_E_INVAL) {
         core_machine_runs(owner, -1);
         Py_CLEAR(self->machine);
@@ -175,7 +180,9 @@ static bool wait_for(PyObject *object, struct wait *w, double seconds,
         uint64_t slice = left < SLICE_NS ? left : SLICE_NS;
         int rc;
 
+        ((Console *)object)->busy++;
         VMLIB_UNLOCKED(rc = step(w, slice));
+        ((Console *)object)->busy--;
         if (rc == 0)
             return true;
         if (PyErr_CheckSignals() < 0)
@@ -263,8 +270,10 @@ static PyObject *console_send(PyObject *object, PyObject *args, PyObject *kwargs
 
     if (!console || !PyArg_ParseTupleAndKeywords(args, kwargs, "s*|$d", keywords, &data, &seconds))
         return NULL;
+    ((Console *)object)->busy++;
     VMLIB_UNLOCKED(rc = vmlib_console_send(console, data.buf, (size_t)data.len,
                                            seconds > 0 ? (uint64_t)(seconds * 1e9) : 0));
+    ((Console *)object)->busy--;
     PyBuffer_Release(&data);
     if (rc < 0)
         return core_devices_error(rc);

@@ -11,6 +11,7 @@ typedef struct {
     PyObject_HEAD VM *vm;
     vmlib_ring *ring; /* NULL: closed */
     unsigned exports; /* buffers that look into it */
+    unsigned busy;    /* calls without the interpreter lock */
 } Ring;
 
 static vmlib_ring *use(PyObject *object)
@@ -80,6 +81,8 @@ static PyObject *ring_close(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_BufferError, "a buffer looks into the ring");
         return NULL;
     }
+    if (((Ring *)object)->busy)
+        return core_error_text(VMLIB_E_BUSY, "ring: another thread uses it");
     destroy((Ring *)object);
     Py_RETURN_NONE;
 }
@@ -107,7 +110,9 @@ static PyObject *ring_watch(PyObject *object, PyObject *args, PyObject *kwargs)
     if (last != Py_None && !core_number(last, UINT64_MAX, &watch.last))
         return NULL;
     watch.flags = pass_on ? VMLIB_WATCH_PASS : 0;
+    ((Ring *)object)->busy++;
     VMLIB_UNLOCKED(rc = vmlib_ring_watch(ring, &watch));
+    ((Ring *)object)->busy--;
     if (rc < 0)
         return core_devices_error(rc);
     Py_RETURN_NONE;

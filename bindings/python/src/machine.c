@@ -12,7 +12,7 @@ typedef struct Machine {
     PyObject_HEAD VM *vm;
     vmlib_machine *machine; /* NULL: closed */
     struct sink serial, debug, console;
-    unsigned running;
+    unsigned running; /* calls without the interpreter lock: it cannot be closed */
 } Machine;
 
 static vmlib_machine *use(PyObject *object)
@@ -70,6 +70,14 @@ static bool set_sink(Machine *self, struct sink *sink, PyObject *function)
     }
     return true;
 }
+
+/* A call of the library that leaves the interpreter: close() is refused meanwhile. */
+#define BUSY(object, statement)           \
+    do {                                  \
+        ((Machine *)(object))->running++; \
+        VMLIB_UNLOCKED(statement);        \
+        ((Machine *)(object))->running--; \
+    } while (0)
 
 static PyObject *machine_new(PyTypeObject *class, PyObject *args, PyObject *kwargs)
 {
@@ -165,7 +173,7 @@ static PyObject *machine_close(PyObject *object, PyObject *args)
 
     (void)args;
     if (self->running)
-        return core_error_text(VMLIB_E_BUSY, "machine: a vCPU is running");
+        return core_error_text(VMLIB_E_BUSY, "machine: it runs, or another thread uses it");
     destroy(self);
     machine_clear(object);
     Py_RETURN_NONE;
@@ -193,7 +201,7 @@ static PyObject *add_ram(PyObject *object, PyObject *number)
 
     if (!machine || !core_number(number, UINT64_MAX, &bytes))
         return NULL;
-    VMLIB_UNLOCKED(rc = vmlib_machine_add_ram(machine, bytes));
+    BUSY(object, rc = vmlib_machine_add_ram(machine, bytes));
     return done(rc);
 }
 
@@ -207,7 +215,7 @@ static PyObject *add_vcpu(PyObject *object, PyObject *unused)
     (void)unused;
     if (!machine)
         return NULL;
-    VMLIB_UNLOCKED(rc = vmlib_machine_add_vcpu(machine, &vcpu));
+    BUSY(object, rc = vmlib_machine_add_vcpu(machine, &vcpu));
     if (rc < 0)
         return core_devices_error(rc);
     result = core_vcpu_object(((Machine *)object)->vm, vcpu);
@@ -229,7 +237,7 @@ static PyObject *add_disk(PyObject *object, PyObject *args, PyObject *kwargs)
     if (path != Py_None && !PyUnicode_FSConverter(path, &name))
         return NULL;
     config.path = name ? PyBytes_AS_STRING(name) : NULL;
-    VMLIB_UNLOCKED(rc = vmlib_machine_add_disk(machine, &config));
+    BUSY(object, rc = vmlib_machine_add_disk(machine, &config));
     Py_XDECREF(name);
     return done(rc);
 }
@@ -249,7 +257,7 @@ static PyObject *add_console(PyObject *object, PyObject *function)
     if (!set_sink(self, &self->console, function))
         return NULL;
     route(&self->console, &write, &opaque);
-    VMLIB_UNLOCKED(rc = vmlib_machine_add_console(machine, write, opaque));
+    BUSY(object, rc = vmlib_machine_add_console(machine, write, opaque));
     if (rc < 0)
         Py_CLEAR(self->console.function);
     return done(rc);
@@ -263,7 +271,7 @@ static PyObject *add_rng(PyObject *object, PyObject *args)
 
     if (!machine || !PyArg_ParseTuple(args, "|O&", core_u64, &seed))
         return NULL;
-    VMLIB_UNLOCKED(rc = vmlib_machine_add_rng(machine, seed));
+    BUSY(object, rc = vmlib_machine_add_rng(machine, seed));
     return done(rc);
 }
 
@@ -276,7 +284,7 @@ static PyObject *machine_boot(PyObject *object, PyObject *args, PyObject *kwargs
 
     if (!machine || !core_boot_parse(&boot, args, kwargs))
         return NULL;
-    VMLIB_UNLOCKED(rc = vmlib_machine_boot(machine, &boot.params, &result));
+    BUSY(object, rc = vmlib_machine_boot(machine, &boot.params, &result));
     core_boot_free(&boot);
     return rc < 0 ? core_devices_error(rc) : core_record_copy(RECORD_BOOT_RESULT, &result);
 }
@@ -330,9 +338,9 @@ static PyObject *input(PyObject *object, PyObject *args, bool serial)
 
     if (!machine || !PyArg_ParseTuple(args, "y*", &data))
         return NULL;
-    VMLIB_UNLOCKED(
-        rc = serial ? vmlib_machine_serial_input(machine, data.buf, (size_t)data.len, &taken)
-                    : vmlib_machine_console_input(machine, data.buf, (size_t)data.len, &taken));
+    BUSY(object,
+         rc = serial ? vmlib_machine_serial_input(machine, data.buf, (size_t)data.len, &taken)
+                     : vmlib_machine_console_input(machine, data.buf, (size_t)data.len, &taken));
     PyBuffer_Release(&data);
     return rc < 0 ? core_devices_error(rc) : PyLong_FromSize_t(taken);
 }

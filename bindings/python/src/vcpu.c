@@ -340,8 +340,8 @@ static PyObject *vcpu_read(PyObject *object, PyObject *args)
     result = PyBytes_FromStringAndSize(NULL, bytes);
     if (!result)
         return NULL;
-    VMLIB_UNLOCKED(rc = vmlib_vcpu_read_virt(((VCPU *)object)->vcpu, gva, PyBytes_AS_STRING(result),
-                                             (uint64_t)bytes));
+    rc = vmlib_vcpu_read_virt(((VCPU *)object)->vcpu, gva, PyBytes_AS_STRING(result),
+                              (uint64_t)bytes);
     if (rc == 0)
         return result;
     Py_DECREF(result);
@@ -360,8 +360,7 @@ static PyObject *vcpu_write(PyObject *object, PyObject *args)
         PyBuffer_Release(&data);
         return NULL;
     }
-    VMLIB_UNLOCKED(
-        rc = vmlib_vcpu_write_virt(((VCPU *)object)->vcpu, gva, data.buf, (uint64_t)data.len));
+    rc = vmlib_vcpu_write_virt(((VCPU *)object)->vcpu, gva, data.buf, (uint64_t)data.len);
     PyBuffer_Release(&data);
     return core_none(rc);
 }
