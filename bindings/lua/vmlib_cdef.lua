@@ -540,6 +540,8 @@ int vmlib_console_wait(vmlib_console *console, uint64_t timeout_ns,
                                  struct vmlib_machine_result *result);
 int vmlib_handoff_share(vmlib_region *region, vmlib_vm *vm, uint32_t prot, uint32_t flags,
                                   vmlib_region **shared);
+int vmlib_handoff_cpuid(vmlib_vcpu *a, vmlib_vcpu *b, struct vmlib_cpuid_leaf *leaves,
+                                  uint32_t *count);
 int vmlib_handoff_memory(vmlib_region *from, vmlib_region *to);
 int vmlib_handoff_vcpu(vmlib_vcpu *from, vmlib_vcpu *to, uint32_t flags,
                                  struct vmlib_exit *exit);
