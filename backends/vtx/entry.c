@@ -236,8 +236,8 @@ static const char *interruptibility(const struct state *s)
         return "an NMI is injected while blocked (26.3.1.5)";
     if (i & 4)
         return "blocking by SMI outside SMM (26.3.1.5)";
-    if (pending & ~0x1500full)
-        return "reserved bits of the pending debug exceptions (26.3.1.5)";
+    if (pending & ~0x500full)
+        return "reserved bits of the pending debug exceptions, or RTM without TSX (26.3.1.5)";
     if (i & 3 &&
         !(pending & 0x4000) != !((s->run->rflags & 0x100) && !(s->run->debug.debugctl & 2)))
         return "pending debug exceptions: BS does not follow RFLAGS.TF (26.3.1.5)";
