@@ -49,6 +49,7 @@ struct host_vcpu {
     /* Host values to put back. */
     u64 star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
     u16 fs, gs, ds, es, ldt;
+    struct desc_ptr gdt, idt;
 };
 
 /* cpu.c */

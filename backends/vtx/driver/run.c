@@ -54,7 +54,6 @@ static void invvpid(struct host_vcpu *v)
 /* Values that belong to the processor; written when the VMCS has come here. */
 static void write_cpu_state(struct host_vcpu *v)
 {
-    struct desc_ptr idt;
     u64 value;
 
     vmx_write(VMCS_HOST_CR0, read_cr0());
@@ -68,8 +67,9 @@ static void write_cpu_state(struct host_vcpu *v)
     vmx_write(VMCS_HOST_TR_BASE,
               (unsigned long)&get_cpu_entry_area(smp_processor_id())->tss.x86_tss);
     vmx_write(VMCS_HOST_GDTR_BASE, (unsigned long)get_cpu_gdt_ro(smp_processor_id()));
-    store_idt(&idt);
-    vmx_write(VMCS_HOST_IDTR_BASE, idt.address);
+    store_idt(&v->idt);
+    native_store_gdt(&v->gdt);
+    vmx_write(VMCS_HOST_IDTR_BASE, v->idt.address);
     rdmsrl(MSR_IA32_SYSENTER_CS, value);
     vmx_write(VMCS_HOST_SYSENTER_CS, value);
     rdmsrl(MSR_IA32_SYSENTER_ESP, value);
@@ -268,11 +268,8 @@ static noinline int enter(struct host_vcpu *v)
 {
     struct vmlib_vtx_run *run = v->core.run;
     u64 debugctl = native_read_msr(MSR_IA32_DEBUGCTLMSR), cr2 = READ_ONCE(run->cr2);
-    struct desc_ptr gdt, idt;
     int failed;
 
-    store_idt(&idt);
-    native_store_gdt(&gdt);
     save_selectors(v);
     compat_clear_buffers();
     load_guest_msrs(v);
@@ -281,8 +278,8 @@ static noinline int enter(struct host_vcpu *v)
 
     failed = vtx_enter(run->gpr, v->launched, &v->host_rsp);
 
-    native_load_gdt(&gdt);
-    native_load_idt(&idt);
+    native_load_gdt(&v->gdt);
+    native_load_idt(&v->idt);
     invalidate_tss_limit();
     WRITE_ONCE(run->cr2, native_read_cr2());
     load_host_msrs(v);
