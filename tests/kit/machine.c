@@ -232,6 +232,58 @@ static void refused(void **state)
     vmlib_vm_unref(fast);
 }
 
+/* Two processors take turns, and both move after each round; the second one at first while it
+ * waits for its start-up IPI. (A timeout makes waiting processors come back.) */
+static void processors(void **state)
+{
+    struct vmlib_machine_config config = VMLIB_MACHINE_CONFIG_INIT;
+    struct vmlib_boot_params params = VMLIB_BOOT_PARAMS_INIT;
+    struct vmlib_exit e = VMLIB_EXIT_INIT;
+    struct vmlib_boot_file file;
+    struct vmlib_vm_config real = VMLIB_VM_CONFIG_INIT;
+    vmlib_vcpu *cpu[2] = {NULL, NULL};
+    struct pc pc;
+    char path[512];
+    unsigned moves = 0;
+
+    (void)state;
+    memset(&pc, 0, sizeof(pc));
+    snprintf(path, sizeof(path), "%s/smp", folder);
+    OK(vmlib_boot_file_open(path, &file));
+    real.backends[0] = VMLIB_BACKEND_SOFT;
+    for (unsigned i = 0; i < HOMES; i++)
+        OK(vmlib_vm_create(&real, &pc.vm[i]));
+    config.serial = serial;
+    config.serial_opaque = &pc;
+    config.timeout_ns = UINT64_C(60000000000);
+    OK(vmlib_machine_create(pc.vm[0], &config, &pc.machine));
+    OK(vmlib_machine_add_ram(pc.machine, 16 << 20));
+    for (unsigned i = 0; i < 2; i++)
+        OK(vmlib_machine_add_vcpu(pc.machine, &cpu[i]));
+    params.kernel = file.data;
+    params.kernel_bytes = file.bytes;
+    OK(vmlib_machine_boot(pc.machine, &params, NULL));
+    for (unsigned i = 1; i < HOMES; i++)
+        OK(vmlib_machine_attach(pc.machine, pc.vm[i]));
+    do {
+        for (unsigned i = 0; i < 2; i++)
+            OK(vmlib_machine_step(pc.machine, cpu[i], 3000, &e));
+        OK(vmlib_machine_move(pc.machine, pc.vm[++moves % HOMES]));
+    } while (e.reason != VMLIB_EXIT_NONE);
+    pc.result = (struct vmlib_machine_result)VMLIB_MACHINE_RESULT_INIT;
+    OK(vmlib_machine_run_vcpu(pc.machine, cpu[0], &pc.result));
+    assert_int_equal(pc.result.end, VMLIB_MACHINE_DEBUG_EXIT);
+    assert_int_equal(pc.result.value, 21);
+    assert_non_null(strstr(pc.output, "smp: counter 00009c40"));
+    assert_true(moves > 10);
+    vmlib_machine_destroy(pc.machine);
+    for (unsigned i = 0; i < 2; i++)
+        vmlib_vcpu_unref(cpu[i]);
+    for (unsigned i = 0; i < HOMES; i++)
+        vmlib_vm_unref(pc.vm[i]);
+    vmlib_boot_file_close(&file);
+}
+
 /* --- another backend, in real time --- */
 
 static vmlib_vm *plain_vm(uint32_t backend, uint32_t khz)
@@ -339,6 +391,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(timers),
         cmocka_unit_test(kernels),
         cmocka_unit_test(unclaimed_then_device),
+        cmocka_unit_test(processors),
         cmocka_unit_test(refused),
     };
 
