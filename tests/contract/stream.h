@@ -25,7 +25,7 @@ struct stream {
 struct stream_case {
     const char *name;
     enum world_mode mode;
-    const uint8_t *code, *end;
+    const uint8_t *code, *end; /* NULL: no guest code, but a script */
     uint64_t features; /* 1 << VMLIB_FEATURE_: those beside guest code and the mode that it needs */
     void (*prepare)(struct stream *s);
     void (*drive)(struct stream *s); /* NULL: stream_all() */
@@ -52,6 +52,7 @@ void stream_record(struct stream *s, const struct vmlib_exit *e);
 void stream_handle(struct stream *s);
 
 /* Tables of cases end with a NULL name. */
-extern const struct stream_case streams_real[], streams_prot[], streams_long[], streams_event[];
+extern const struct stream_case streams_real[], streams_prot[], streams_long[], streams_event[],
+    streams_mock[];
 
 #endif

@@ -14,19 +14,13 @@
 #include <limits.h>
 #include <unistd.h>
 
-static const struct stream_case *const tables[] = {streams_real, streams_prot, streams_long,
-                                                   streams_event};
+static const struct stream_case *const guests[] = {streams_real, streams_prot, streams_long,
+                                                   streams_event, NULL};
+static const struct stream_case *const scripts[] = {streams_mock, NULL};
 static char golden[PATH_MAX];
 static const char *only;
 static bool update, complete;
 static unsigned skipped, lacking, compared;
-
-static uint32_t support(uint32_t feature)
-{
-    uint32_t answer = VMLIB_SUPPORT_REFUSED;
-    OK(vmlib_backend_feature(backend_under_test, feature, &answer));
-    return answer;
-}
 
 /* --- comparison --- */
 
@@ -114,10 +108,13 @@ static void store(const char *name, const char *text)
 
 static const char *missing_feature(const struct stream_case *c)
 {
+    if (c->code == NULL) {
+        return NULL;
+    }
     uint64_t need = c->features | F(GUEST_CODE) | (c->mode == W_REAL ? F(REAL_MODE) : 0) |
                     (c->mode >= W_LONG0 ? F(LONG_MODE) : 0);
     for (uint32_t f = 0; f < VMLIB_FEATURE_COUNT; f++) {
-        if (need >> f & 1 && support(f) == VMLIB_SUPPORT_REFUSED) {
+        if (need >> f & 1 && world_support(f) == VMLIB_SUPPORT_REFUSED) {
             return vmlib_feature_name(f);
         }
     }
@@ -143,12 +140,14 @@ static char *record_case(struct world *w, const struct stream_case *c)
     struct stream s = {.w = w, .mode = c->mode};
     s.out = open_memstream(&text, &size);
     assert_non_null(s.out);
-    s.counts = support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED;
-    world_mode(w, c->mode, c->code, c->end);
+    s.counts = world_support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED;
+    if (c->code != NULL) {
+        world_mode(w, c->mode, c->code, c->end);
+    }
     if (c->prepare != NULL) {
         c->prepare(&s);
     }
-    fprintf(s.out, "# %s: %s\n", c->name, world_mode_name[c->mode]);
+    fprintf(s.out, "# %s: %s\n", c->name, c->code != NULL ? world_mode_name[c->mode] : "script");
     stream_note(&s, "begin");
     (c->drive != NULL ? c->drive : stream_all)(&s);
     fprintf(s.out, "end memory=%016llx\n", (unsigned long long)memory_digest(w));
@@ -186,7 +185,7 @@ static void run_case(void **state)
     char *want = load(c->name);
     compared++;
     bool equal =
-        same(c->name, want, got, support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED);
+        same(c->name, want, got, world_support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED);
     free(want);
     free(got);
     assert_true(equal);
@@ -251,20 +250,20 @@ static void run_handled(void **state)
 
 /* --- the program --- */
 
-static struct CMUnitTest *collect(size_t *count)
+static struct CMUnitTest *collect(const struct stream_case *const *tables, size_t *count)
 {
     struct CMUnitTest *tests = calloc(1000, sizeof(*tests));
     assert_non_null(tests);
     *count = 0;
-    for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
-        for (const struct stream_case *c = tables[t]; c->name != NULL && *count < 998; c++) {
+    for (; *tables != NULL; tables++) {
+        for (const struct stream_case *c = *tables; c->name != NULL && *count < 998; c++) {
             if (only != NULL && strstr(c->name, only) == NULL) {
                 continue;
             }
             void *state;
             memcpy(&state, &c, sizeof(state)); /* cmocka wants it without const */
             tests[(*count)++] = (struct CMUnitTest){c->name, run_case, NULL, NULL, state};
-            if (c->drive == NULL && !update) {
+            if (c->code != NULL && c->drive == NULL && !update) {
                 static char names[1000][64];
                 snprintf(names[*count], sizeof(names[0]), "%s, handlers", c->name);
                 tests[*count] = (struct CMUnitTest){names[*count], run_handled, NULL, NULL, state};
@@ -308,7 +307,12 @@ int main(int argc, char **argv)
     }
     find_golden(argv[0], plain[2]);
     size_t count;
-    struct CMUnitTest *tests = collect(&count);
+    uint32_t support = VMLIB_SUPPORT_NATIVE;
+    if (plain[1] != NULL && vmlib_backend_by_name(plain[1], &backend_under_test) == 0) {
+        support = world_support(VMLIB_FEATURE_GUEST_CODE);
+    }
+    struct CMUnitTest *tests = collect(support == VMLIB_SUPPORT_REFUSED ? scripts : guests, &count);
+    world_any_backend = true;
     int rc = world_main(nplain > 1 ? 2 : 1, plain, tests, count);
     if (rc != 77) {
         printf(
