@@ -171,6 +171,8 @@ VMLIB_API int vmlib_region_range(const vmlib_region *region, vmlib_gpa *gpa, uin
  * @param[out] bitmap One bit per page, bit 0 of word 0 is the page at `offset`; (pages + 63) / 64
  * words.
  * @param flags #VMLIB_DIRTY_CLEAR or 0. A write is in this report or in the next one, never lost.
+ * Where #VMLIB_FEATURE_DIRTY_LOG is approximate, pages may be reported that were only read or
+ * executed.
  * @retval VMLIB_E_INVAL an argument is NULL, unaligned or has unknown bits.
  * @retval VMLIB_E_RANGE the part is outside the region.
  * @retval VMLIB_E_STATE the region was created without #VMLIB_REGION_DIRTY_LOG.

@@ -370,6 +370,8 @@ static void dirty_log(void **state)
     struct world *w = *state;
     world_need(VMLIB_FEATURE_DIRTY_LOG);
     uint64_t map[3] = {0};
+    bool exact = world_support(VMLIB_FEATURE_DIRTY_LOG) >= VMLIB_SUPPORT_EMULATED;
+    uint64_t written = 1u << 5 | 1u << 7;
     LOAD(w, g_dirty);
     OK(vmlib_region_dirty(w->ram, 0, HOLE, map, VMLIB_DIRTY_CLEAR));
     for (unsigned round = 0; round < 3; round++) {
@@ -381,7 +383,7 @@ static void dirty_log(void **state)
         s.events.flags &= ~VMLIB_EVENTS_HALTED;
         OK(vmlib_vcpu_set_state(w->vcpu, VMLIB_STATE_EVENTS, &s));
         OK(vmlib_region_dirty(w->ram, 0, HOLE, map, VMLIB_DIRTY_CLEAR));
-        assert_int_equal(map[0], 1u << 5 | 1u << 7);
+        assert_int_equal(exact ? map[0] : map[0] & written, written);
     }
 }
 
