@@ -392,6 +392,116 @@ static void passed_msrs(struct machine *m)
     expect_exit(m, 12);
 }
 
+/* 64-bit mode, 2 MiB of memory mapped one to one; page tables at 2000h. */
+static void long_mode(struct machine *m)
+{
+    struct vmlib_vtx_run *r = m->run;
+    unsigned i;
+
+    machine_real_mode(m);
+    memset(m->memory + 0x2000, 0, 0x3000);
+    ((uint64_t *)(m->memory + 0x2000))[0] = 0x3003;
+    ((uint64_t *)(m->memory + 0x3000))[0] = 0x4003;
+    ((uint64_t *)(m->memory + 0x4000))[0] = 0x83;
+    for (i = VMLIB_VTX_ES; i <= VMLIB_VTX_GS; i++)
+        r->segments.s[i] = (struct vmlib_vtx_segment){.limit = 0xffffffff, .attributes = 0xc093};
+    r->segments.s[VMLIB_VTX_CS].attributes = 0xa09b;
+    r->control.cr0 = 0x80000031;
+    r->control.cr3 = 0x2000;
+    r->control.cr4 = 0x220;
+    r->control.efer = 0x501;
+    r->dirty = VMLIB_VTX_G_ALL & ~VMLIB_VTX_G_INJECT;
+}
+
+static uint64_t host_gs(void)
+{
+    uint64_t v;
+
+    __asm__ volatile("mov %%gs:0, %0" : "=r"(v));
+    return v;
+}
+
+static uint32_t host_aux(void)
+{
+    uint32_t a, d, c;
+
+    __asm__ volatile("rdtscp" : "=a"(a), "=d"(d), "=c"(c));
+    return c;
+}
+
+static uint64_t host_xcr0(void)
+{
+    uint32_t a, d;
+
+    __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+    return (uint64_t)d << 32 | a;
+}
+
+/* What no VMCS field switches: the guest has its own, the host keeps its own. */
+static void switched_registers(struct machine *m)
+{
+    static const uint64_t mark = 0x5ca1ab1e5ca1ab1e;
+    struct vmlib_vtx_run *r = m->run;
+    uint32_t aux = 0;
+
+    CHECK(syscall(SYS_arch_prctl, 0x1001 /* ARCH_SET_GS */, &mark) == 0);
+    long_mode(m);
+    /* swapgs; mov rbx,1122334455667788h; syscall */
+    CODE(m, 0x0f, 0x01, 0xf8, 0x48, 0xbb, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x0f,
+         0x05);
+    m->memory[0x1100] = 0xf4;
+    r->segments.s[VMLIB_VTX_GS].base = 0x777000;
+    r->msrs.star = 0x0008000800000000;
+    r->msrs.lstar = 0x1100;
+    r->msrs.kernel_gs_base = 0x123456000;
+    r->fetch = VMLIB_VTX_G_ALL;
+    expect_exit(m, 12);
+    r->fetch = 0;
+    CHECK(r->rip == 0x1100 && r->gpr[1] == CODE_GPA + 15 && r->gpr[3] == 0x1122334455667788);
+    CHECK(r->msrs.kernel_gs_base == 0x777000);
+    CHECK(r->segments.s[VMLIB_VTX_GS].base == 0x123456000);
+    CHECK(host_gs() == mark && getppid() > 0);
+
+    if (m->info.may[VMLIB_VTX_PROC2] & 8) {
+        cpu_set_t set;
+
+        CPU_ZERO(&set);
+        CPU_SET(0, &set);
+        CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
+        aux = host_aux();
+        CODE(m, 0x0f, 0x01, 0xf9, 0xf4); /* rdtscp; hlt */
+        r->msrs.tsc_aux = 77;
+        r->controls.word[VMLIB_VTX_PROC2] |= 8;
+        r->dirty |= VMLIB_VTX_G_MSRS | VMLIB_VTX_G_CONTROLS;
+        expect_exit(m, 12);
+        CHECK(r->gpr[1] == 77 && host_aux() == aux);
+    }
+    if ((m->info.xcr0_may & 7) == 7) {
+        uint64_t xcr0 = host_xcr0();
+
+        CODE(m, 0x31, 0xc9, 0x0f, 0x01, 0xd0, 0xf4); /* xor ecx,ecx; xgetbv; hlt */
+        r->control.cr4 |= 0x40000;
+        r->control.xcr0 = 3;
+        r->dirty |= VMLIB_VTX_G_CONTROL;
+        expect_exit(m, 12);
+        CHECK((uint32_t)r->gpr[0] == 3 && host_xcr0() == xcr0);
+    }
+}
+
+static void breakpoints(struct machine *m)
+{
+    struct vmlib_vtx_run *r = m->run;
+
+    long_mode(m);
+    CODE(m, 0x90, 0x90, 0x90, 0xf4);
+    r->debug.dr[1] = CODE_GPA + 2;
+    r->debug.dr7 = 0x404; /* L1: execution */
+    r->dirty |= VMLIB_VTX_G_DEBUG;
+    expect_exit(m, 0);
+    CHECK(r->rip == CODE_GPA + 2 && (r->exit_event & 0xff) == 1 && (r->qualification & 0xf) == 2);
+    machine_real_mode(m);
+}
+
 static bool set_online(unsigned cpu, int online)
 {
     char name[64];
@@ -460,6 +570,8 @@ static const struct {
     {"register groups", groups},
     {"MSRs", passed_msrs},
     {"migration", migrate},
+    {"switched registers", switched_registers},
+    {"breakpoints", breakpoints},
     {"sudden death", sudden_death},
     {"unloading while in use", unloading},
     {"CPU hotplug", hotplug},
