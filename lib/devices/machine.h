@@ -46,6 +46,9 @@ struct vmi_machine_cpu {
     bool intr;                  /* level last given to the vCPU */
     bool tpr_blocked;           /* CR8 holds an interrupt back: look again soon */
     _Atomic uint64_t run_until; /* end of the run in progress; 0: not inside run */
+    /* With a timeout: the last look at the host's clock, and the guest time from there to the next.
+     */
+    uint64_t polled_at, poll_ns;
 };
 
 /* A VM in which the machine can be. It owns what is in here. */

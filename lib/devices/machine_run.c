@@ -11,8 +11,9 @@
 
 #include "devices/machine.h"
 
-#define CR8_POLL_NS     100000u   /* while CR8 holds an interrupt back */
-#define TIMEOUT_POLL_NS 20000000u /* guest time between two looks at the host's clock */
+#define CR8_POLL_NS           100000u   /* while CR8 holds an interrupt back */
+#define TIMEOUT_POLL_NS       20000000u /* host time between two looks at its clock, about */
+#define TIMEOUT_POLL_LEAST_NS 100000u
 
 static uint64_t host_now(void)
 {
@@ -106,6 +107,21 @@ static void tick(struct vmlib_machine *m, struct vmi_machine_cpu *c, uint64_t no
     vmi_hpet_tick(&m->hpet, now);
 }
 
+/* Is the time over? *limit: guest time to the next look. In deterministic time an instruction takes
+ * a nanosecond of it, and of the host's whatever it takes: the step adapts. */
+static bool time_is_over(const struct vmlib_machine *m, struct vmi_machine_cpu *c, uint64_t *limit)
+{
+    uint64_t host = host_now(), elapsed = host - c->polled_at;
+
+    if (!c->poll_ns || elapsed > 2 * TIMEOUT_POLL_NS)
+        c->poll_ns = TIMEOUT_POLL_LEAST_NS;
+    else if (elapsed < TIMEOUT_POLL_NS / 2)
+        c->poll_ns = vmi_min(2 * c->poll_ns, TIMEOUT_POLL_NS);
+    c->polled_at = host;
+    *limit = c->poll_ns;
+    return host >= m->timeout_at;
+}
+
 /* Before a run: due timers, and how long the run may take. false: the machine has ended. */
 static bool prepare(struct vmlib_machine *m, struct vmi_machine_cpu *c, struct vmlib_run_args *args)
 {
@@ -116,11 +132,8 @@ static bool prepare(struct vmlib_machine *m, struct vmi_machine_cpu *c, struct v
     m->acting_reason = VMLIB_EXIT_NONE;
     if (atomic_load(&m->stop))
         vmi_machine_end(m, VMLIB_MACHINE_STOPPED, 0, "stopped by the host");
-    if (m->timeout_at) {
-        if (host_now() >= m->timeout_at)
-            vmi_machine_end(m, VMLIB_MACHINE_TIMEOUT, 0, "timeout");
-        limit = TIMEOUT_POLL_NS;
-    }
+    if (m->timeout_at && time_is_over(m, c, &limit))
+        vmi_machine_end(m, VMLIB_MACHINE_TIMEOUT, 0, "timeout");
     now = vmi_machine_now(m);
     tick(m, c, now);
     if (c->tpr_blocked) {
