@@ -362,6 +362,12 @@ struct vmlib_exit stream_run(struct stream *s, const struct vmlib_run_args *args
 {
     struct vmlib_exit e = VMLIB_EXIT_INIT;
     int rc = vmlib_vcpu_run(s->w->vcpu, args, &e);
+    while (rc == 0 && s->slice != 0 && e.reason == VMLIB_EXIT_BUDGET) {
+        s->carried += e.instructions;
+        rc = vmlib_vcpu_run(s->w->vcpu, args, &e);
+    }
+    e.instructions += s->carried;
+    s->carried = 0;
     if (rc != 0) {
         e.reason = VMLIB_EXIT_NONE;
         stream_note(s, "error %d", rc);
@@ -398,6 +404,7 @@ void stream_all(struct stream *s)
     struct vmlib_exit e;
     unsigned records = 0;
     args.deadline_ns = 20000000000u;
+    args.budget = s->slice;
     do {
         e = stream_run(s, &args);
     } while (!is_end(&e) && ++records < 300);

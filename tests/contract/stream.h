@@ -19,6 +19,8 @@ struct stream {
     /* The value for a read; NULL: a pattern. */
     uint64_t (*answer)(struct stream *s, const struct vmlib_exit *e);
     struct vmlib_state last;
+    /* Runs of so many instructions; their ends are no part of the stream. 0: no limit. */
+    uint64_t slice, carried;
     bool counts; /* the backend says how many instructions have retired */
 };
 

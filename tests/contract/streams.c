@@ -133,11 +133,11 @@ static uint64_t memory_digest(struct world *w)
     return hash;
 }
 
-static char *record_case(struct world *w, const struct stream_case *c)
+static char *record_case(struct world *w, const struct stream_case *c, uint64_t slice)
 {
     char *text = NULL;
     size_t size = 0;
-    struct stream s = {.w = w, .mode = c->mode};
+    struct stream s = {.w = w, .mode = c->mode, .slice = slice};
     s.out = open_memstream(&text, &size);
     assert_non_null(s.out);
     s.counts = world_support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED;
@@ -169,13 +169,11 @@ static void need(const struct stream_case *c)
     world_machine(c->name);
 }
 
-static void run_case(void **state)
+static void compare(const struct stream_case *c, uint64_t slice)
 {
-    const struct stream_case *c = *state;
-    need(c);
     void *w = NULL;
     world_setup(&w);
-    char *got = record_case(w, c);
+    char *got = record_case(w, c, slice);
     world_teardown(&w);
     if (update) {
         store(c->name, got);
@@ -183,12 +181,26 @@ static void run_case(void **state)
         return;
     }
     char *want = load(c->name);
+    bool counts = world_support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED;
+    bool equal = same(c->name, want, got, counts);
     compared++;
-    bool equal =
-        same(c->name, want, got, world_support(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED);
     free(want);
     free(got);
     assert_true(equal);
+}
+
+static void run_case(void **state)
+{
+    need(*state);
+    compare(*state, 0);
+}
+
+/* Stopped after each instruction, the guest does the same. */
+static void run_sliced(void **state)
+{
+    need(*state);
+    world_need(VMLIB_FEATURE_BUDGET);
+    compare(*state, 1);
 }
 
 /* --- the same program with handlers: it ends in the same state (exit contract, 5.3) --- */
@@ -256,7 +268,7 @@ static struct CMUnitTest *collect(const struct stream_case *const *tables, size_
     assert_non_null(tests);
     *count = 0;
     for (; *tables != NULL; tables++) {
-        for (const struct stream_case *c = *tables; c->name != NULL && *count < 998; c++) {
+        for (const struct stream_case *c = *tables; c->name != NULL && *count < 997; c++) {
             if (only != NULL && strstr(c->name, only) == NULL) {
                 continue;
             }
@@ -267,6 +279,9 @@ static struct CMUnitTest *collect(const struct stream_case *const *tables, size_
                 static char names[1000][64];
                 snprintf(names[*count], sizeof(names[0]), "%s, handlers", c->name);
                 tests[*count] = (struct CMUnitTest){names[*count], run_handled, NULL, NULL, state};
+                ++*count;
+                snprintf(names[*count], sizeof(names[0]), "%s, sliced", c->name);
+                tests[*count] = (struct CMUnitTest){names[*count], run_sliced, NULL, NULL, state};
                 ++*count;
             }
         }
