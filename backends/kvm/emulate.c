@@ -227,21 +227,35 @@ bool kvm_emulate(struct kvm_cpu *v)
     return go && v->error == 0;
 }
 
+static uint8_t kind_of(const struct kvm_access *a)
+{
+    if (a->exit == KVM_EXIT_IO)
+        return KVM_ANSWER_IN;
+    if (a->exit == KVM_EXIT_MMIO)
+        return KVM_ANSWER_READ;
+    return a->write ? KVM_ANSWER_WRMSR : KVM_ANSWER_RDMSR;
+}
+
 bool kvm_emulate_seed(struct kvm_cpu *v)
 {
     struct kvm_emulator *e = kvm_emulator_load(v, VMLIB_STATE_GPR);
     if (e == NULL)
         return false;
-    const struct kvm_access *a = &v->read[0];
-    uint8_t kind = a->exit == KVM_EXIT_IO     ? KVM_ANSWER_IN
-                   : a->exit == KVM_EXIT_MMIO ? KVM_ANSWER_READ
-                   : a->write                 ? KVM_ANSWER_WRMSR
-                                              : KVM_ANSWER_RDMSR;
+    /* The parts of one wide read stand in ascending order; older reads are of other instructions.
+     */
+    unsigned n = 1;
+    while (n < KVM_READS && v->read[n].exit == KVM_EXIT_MMIO &&
+           v->read[n - 1].exit == KVM_EXIT_MMIO &&
+           v->read[n].addr + v->read[n].width == v->read[n - 1].addr)
+        n++;
     e->answer_rip = e->cpu.rip;
     e->answer_rcx = e->cpu.r[X86_RCX];
-    e->cpu.answer[0] = (struct x86_answer){
-        .addr = a->addr, .kind = kind, .size = a->width, .value = {a->value, 0}};
-    e->cpu.nanswers = 1;
+    e->cpu.nanswers = (uint16_t)n;
+    for (unsigned i = 0; i < n; i++) {
+        const struct kvm_access *a = &v->read[n - 1 - i];
+        e->cpu.answer[i] = (struct x86_answer){
+            .addr = a->addr, .kind = kind_of(a), .size = a->width, .value = {a->value, 0}};
+    }
     return true;
 }
 

@@ -66,8 +66,10 @@ static bool obey(struct kvm_cpu *v, enum vmi_verdict verdict, uint64_t rip)
         }
         if (v->before)
             kvm_keep_write(v);
-        if (v->open == KVM_OPEN_READ)
+        if (v->open == KVM_OPEN_READ) {
             v->open = KVM_OPEN_WRITE; /* answered: nothing is left to hand over */
+            v->after_read = true;
+        }
         return true;
     case VMI_INJECT:
         return event_instead(v);
@@ -335,7 +337,11 @@ static bool internal_error(struct kvm_cpu *v)
         return deliver_in_x86(v);
     if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
         v->emulate_next = true;
-        return true;
+        v->error = kvm_look(v, KVM_PART_REGS);
+        if (v->error != 0)
+            return false;
+        /* KVM may give up after the reads: they are not made twice. */
+        return !v->after_read || v->regs.rip != v->read_regs.rip || kvm_emulate_seed(v);
     }
     static const char *const names[] = {
         [KVM_INTERNAL_ERROR_SIMUL_EX] = "exception while the CPU delivered another event",
@@ -395,6 +401,8 @@ bool kvm_exit(struct kvm_cpu *v)
     };
     uint32_t reason = v->run->exit_reason;
     v->unread = v->lazy = false;
+    if (reason != KVM_EXIT_INTERNAL_ERROR)
+        v->after_read = false;
     v->in_access = reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO ||
                    reason == KVM_EXIT_X86_RDMSR || reason == KVM_EXIT_X86_WRMSR;
     if (reason < sizeof(table) / sizeof(table[0]) && table[reason] != NULL)

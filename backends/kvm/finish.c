@@ -39,6 +39,7 @@ int kvm_settle(struct kvm_cpu *v)
             v->open = v->run->mmio.is_write ? KVM_OPEN_WRITE : KVM_OPEN_READ;
         return 0;
     }
+    v->after_read = false;
     if (errno == EINTR || errno == EAGAIN)
         return 0;
     v->page_fresh = false;
@@ -348,6 +349,7 @@ void kvm_answer(struct kvm_cpu *v)
         run->msr.error = 0;
         break;
     }
+    v->after_read = true;
     v->open = KVM_OPEN_WRITE;
 }
 

@@ -41,7 +41,7 @@ struct kvm_caps {
     uint32_t msr_exits; /* KVM_MSR_EXIT_REASON_ bits */
     uint32_t debug;     /* KVM_GUESTDBG_ bits of KVM_CAP_SET_GUEST_DEBUG2 */
     bool readonly, msr_filter, emulation_exits, exception_payload, triple_fault, ioeventfd, irqfd,
-        irqchip, split_irqchip, tsc_control;
+        irqchip, split_irqchip, tsc_control, xcrs;
 };
 
 /* --- VM --- */
@@ -139,6 +139,7 @@ struct kvm_cpu {
     struct kvm_access read[KVM_READS]; /* youngest first */
     struct kvm_regs read_regs;
     bool read_regs_valid;
+    bool after_read; /* the next KVM_RUN begins with the rest of that instruction */
 
     bool emulate_next; /* the next instruction belongs to lib/x86 */
     bool delivering;   /* what waits in lib/x86 is the delivery of `injected` */

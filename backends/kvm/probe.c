@@ -93,7 +93,6 @@ static const struct need needs[] = {
     {KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS", "injection"},
     {KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS", "debug registers"},
     {KVM_CAP_XSAVE, "KVM_CAP_XSAVE", "vector registers"},
-    {KVM_CAP_XCRS, "KVM_CAP_XCRS", "vector registers"},
     {KVM_CAP_X86_USER_SPACE_MSR, "KVM_CAP_X86_USER_SPACE_MSR", "MSR handlers"},
     {KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER", "MSR handlers"},
     {KVM_CAP_INTERNAL_ERROR_DATA, "KVM_CAP_INTERNAL_ERROR_DATA", "failed emulation"},
@@ -125,6 +124,7 @@ static void optional_caps(int dev, struct kvm_caps *c)
     c->irqfd = cap(dev, KVM_CAP_IRQFD) != 0;
     c->irqchip = cap(dev, KVM_CAP_IRQCHIP) != 0;
     c->split_irqchip = cap(dev, KVM_CAP_SPLIT_IRQCHIP) != 0;
+    c->xcrs = cap(dev, KVM_CAP_XCRS) != 0; /* not on CPUs without XSAVE */
     c->tsc_control = cap(dev, KVM_CAP_TSC_CONTROL) != 0;
 #ifdef KVM_CAP_XSAVE2
     c->xsave_bytes = cap(dev, KVM_CAP_XSAVE2);

@@ -56,6 +56,7 @@ static bool enter(struct kvm_cpu *v)
     if (rc == 0)
         return kvm_exit(v);
     int error = errno;
+    v->after_read = false;
     if (error != EINTR && error != EAGAIN && error != EFAULT) {
         v->open = open;
         v->page_fresh = false;

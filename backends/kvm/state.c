@@ -13,9 +13,11 @@
 static int get_xcr0(struct kvm_cpu *v, uint64_t *xcr0)
 {
     struct kvm_xcrs x = {.nr_xcrs = 0};
+    *xcr0 = X86_XCR0_X87;
+    if (!v->vm->caps.xcrs)
+        return 0;
     if (kvm_ioctl(v->fd, KVM_GET_XCRS, &x) < 0)
         return kvm_failed("KVM_GET_XCRS");
-    *xcr0 = X86_XCR0_X87;
     for (uint32_t i = 0; i < x.nr_xcrs && i < KVM_MAX_XCRS; i++)
         if (x.xcrs[i].xcr == 0)
             *xcr0 = x.xcrs[i].value;

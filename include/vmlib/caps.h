@@ -13,7 +13,7 @@
 #define VMLIB_BACKEND_SOFT 1u /**< software: needs nothing from the host */
 #define VMLIB_BACKEND_MOCK \
     2u /**< scripted exits, for tests of host programs (mock.h); executes nothing */
-#define VMLIB_BACKEND_KVM  3u /**< reserved */
+#define VMLIB_BACKEND_KVM  3u /**< the kernel's /dev/kvm (Linux on x86-64 processors) */
 #define VMLIB_BACKEND_VTX  4u /**< reserved */
 #define VMLIB_BACKEND_LAST 4u
 

@@ -112,6 +112,10 @@ VMLIB_API uint32_t vmlib_vcpu_index(const vmlib_vcpu *vcpu);
 
 /**
  * Run until a guest event that no handler takes, or a limit.
+ *
+ * The kvm backend blocks the signal SIGRTMAX - 3 on threads that call this, and leaves it blocked:
+ * it is how other threads get the vCPU out of the kernel. No handler is installed, and when the
+ * call returns, none of these signals is pending.
  * @param args NULL: no limits.
  * @param[in,out] exit Caller sets `size`. Written only on success.
  * @retval VMLIB_E_INVAL an argument is NULL or has unknown values or a wrong size.

@@ -31,7 +31,7 @@ class Backend(IntEnum):
     NONE = 0  # ends a backend list
     SOFT = 1  # software: needs nothing from the host
     MOCK = 2  # scripted exits, for tests of host programs (mock.h); executes nothing
-    KVM = 3  # reserved
+    KVM = 3  # the kernel's /dev/kvm (Linux on x86-64 processors)
     VTX = 4  # reserved
 
 
