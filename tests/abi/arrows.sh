@@ -35,6 +35,10 @@ allowed vmi_x86 x86/cpu.h
 forbidden vmi_x86 backend.h
 forbidden vmi_x86 vmlib/vmlib.h
 forbidden vmi_x86 core/internal.h
+allowed vmi_kit vmlib/lockstep.h
+forbidden vmi_kit core/internal.h
+forbidden vmi_kit x86/cpu.h
+forbidden vmi_kit devices/machine.h
 if [ "${SOFT:-OFF}" = ON ]; then
     allowed vmi_soft x86/cpu.h
     forbidden vmi_state core/internal.h
