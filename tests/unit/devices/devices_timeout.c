@@ -15,7 +15,7 @@
 #include <vmlib/devices/machine.h>
 
 #define LOAD_ADDRESS 0x9000u
-#define ROUNDS       6u
+#define ROUNDS       4u
 
 /* 16-bit code; the segments are 0. */
 static const struct {
