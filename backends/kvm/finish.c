@@ -369,6 +369,8 @@ static int complete(struct kvm_cpu *v)
         return v->error;
     }
     kvm_finish(v);
+    if (v->emulate_next && v->error == 0)
+        (void)kvm_emulate(v); /* KVM has given up after the reads */
     int rc = v->error;
     if (rc == 0 && v->open == KVM_OPEN_NONE && (rc = kvm_look(v, KVM_PART_REGS)) == 0 &&
         v->regs.rip == v->entry_rip)

@@ -95,7 +95,7 @@ struct vmlib_exit_pio {
 /** #VMLIB_EXIT_MMIO. Wider or page-crossing accesses come as several records in ascending order. */
 struct vmlib_exit_mmio {
     vmlib_gpa gpa;
-    vmlib_gva gva;
+    vmlib_gva gva;  /**< linear address; in handlers certain only with #VMLIB_HANDLER_HEADER */
     uint64_t value; /**< write: what the guest wrote; read: the answer. Zero-extended */
     uint8_t width;  /**< bytes: 1 to 8 */
     uint8_t write;
