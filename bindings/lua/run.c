@@ -16,16 +16,26 @@ _Thread_local struct lua_run *core_run;
 static struct lua_run *volatile current; /* written and read on the main thread */
 static struct sigaction previous;
 
-static bool main_thread(void)
+/* Two system calls, and safe in signal handlers. */
+static bool ask_main_thread(void)
 {
     return syscall(SYS_gettid) == getpid();
+}
+
+static bool main_thread(void)
+{
+    static _Thread_local enum { UNKNOWN, YES, NO } answer;
+
+    if (answer == UNKNOWN)
+        answer = ask_main_thread() ? YES : NO;
+    return answer == YES;
 }
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     struct lua_run *run;
 
-    if (!main_thread()) {
+    if (!ask_main_thread()) {
         syscall(SYS_tgkill, getpid(), getpid(), number);
         return;
     }

@@ -55,14 +55,24 @@ static struct core_target current;
 static volatile sig_atomic_t caught;
 static struct sigaction previous;
 
-static bool main_thread(void)
+/* Two system calls, and safe in signal handlers. */
+static bool ask_main_thread(void)
 {
     return syscall(SYS_gettid) == getpid();
 }
 
+static bool main_thread(void)
+{
+    static _Thread_local enum { UNKNOWN, YES, NO } answer;
+
+    if (answer == UNKNOWN)
+        answer = ask_main_thread() ? YES : NO;
+    return answer == YES;
+}
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
-    if (!main_thread()) {
+    if (!ask_main_thread()) {
         /* The kernel may choose any thread; the record of who runs belongs to one. */
         syscall(SYS_tgkill, getpid(), getpid(), number);
         return;
