@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 
 #include "kvm/kvm.h"
+#include "state/state.h"
 
 /* An instruction makes at most some dozen accesses; more than this is no progress. */
 #define MAX_ACCESSES 256
@@ -120,6 +121,18 @@ static bool search(struct kvm_cpu *v, const struct kvm_regs *after, struct kvm_r
     return any;
 }
 
+/* Could an OUT or OUTS end at rip? Its last bytes are the opcode, or the opcode and a port. Without
+ * this, each OUT that the CPU leaves before it has moved on would cost a search that finds nothing.
+ */
+static bool may_end_here(struct kvm_cpu *v, uint64_t rip)
+{
+    uint8_t b[2];
+    struct x86_cpu *cpu = kvm_shadow(v, KVM_WALK);
+    if (cpu == NULL || vmi_code_at(cpu, rip - 2, b, 2) != 2)
+        return true;
+    return (b[1] & 0xfe) == 0xee || (b[1] & 0xfe) == 0x6e || (b[0] & 0xfe) == 0xe6;
+}
+
 /* OUT writes no register, so one look tells where it is: at rip, or just before it. When both or
  * none make this write, the kernel has to be asked to finish it. */
 static bool find_out(struct kvm_cpu *v, const struct kvm_regs *now)
@@ -130,7 +143,7 @@ static bool find_out(struct kvm_cpu *v, const struct kvm_regs *now)
         kvm_trial_begin(v, false) != 0)
         return false;
     bool here = kvm_trial(v, now, NULL, &t);
-    bool behind = search(v, now, &found);
+    bool behind = (!here || may_end_here(v, now->rip)) && search(v, now, &found);
     if (here == behind || (behind && found.rip == now->rip))
         return false;
     v->regs = v->shown = here ? *now : found;

@@ -36,6 +36,12 @@ static unsigned peek_code(struct x86_cpu *cpu, uint64_t lin, uint8_t *buf, unsig
     return n;
 }
 
+unsigned vmi_code_at(struct x86_cpu *cpu, uint64_t rip, uint8_t *buf, unsigned n)
+{
+    uint64_t base = cpu->mode & X86_MODE_64 ? 0 : cpu->seg[X86_CS].base;
+    return peek_code(cpu, (base + rip) & cpu->lin_mask, buf, n);
+}
+
 void vmi_describe(struct x86_cpu *cpu, struct vmlib_exit *e)
 {
     struct x86_insn in;

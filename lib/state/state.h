@@ -21,6 +21,8 @@ void vmi_event_to_api(const struct x86_event *e, struct vmlib_event *o);
 
 /* --- look.c --- without side effects; guest memory is reached through ops->page */
 uint32_t vmi_mode(const struct x86_cpu *cpu); /* VMLIB_MODE_ constant */
+/* Bytes at an offset in CS; returns how many there are. */
+unsigned vmi_code_at(struct x86_cpu *cpu, uint64_t rip, uint8_t *buf, unsigned n);
 /* Fills rip, insn, insn_len, mode, cpl for the instruction at cpu->rip. */
 void vmi_describe(struct x86_cpu *cpu, struct vmlib_exit *e);
 /* Fills everything but size and flags. */
