@@ -254,6 +254,8 @@ int vtx_vm_protect(struct vtx_vm *vm, const struct vmlib_vtx_range *r)
             continue;
         change(leaf, EPT_RIGHTS, r->prot);
         changed = true;
+        if (!(gpa & 0x1fffff))
+            plat_pause();
     }
     if (changed)
         flush(vm);
@@ -314,7 +316,8 @@ int vtx_vm_dirty(struct vtx_vm *vm, const struct vmlib_vtx_dirty *d)
         err = plat_user_write(user, vm->batch, bytes);
         user += bytes;
         gpa += pages << 12;
-        plat_pause();
+        if (!err)
+            err = plat_pause(); /* only a dying process loses bits here */
     }
     if (changed)
         flush(vm);
