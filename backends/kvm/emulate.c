@@ -69,6 +69,8 @@ struct kvm_emulator *kvm_emulator_load(struct kvm_cpu *v, uint32_t groups)
     }
     e->trial = false;
     memcpy(e->cpu.feat, v->feat, sizeof(e->cpu.feat));
+    if (groups == KVM_WALK) /* which may come in the middle of an instruction that needs it */
+        state.control.xcr0 = e->cpu.xcr0;
     vmi_state_set(&e->cpu, groups, &state);
     x86_tlb_flush(&e->cpu);
     return e;
