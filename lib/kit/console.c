@@ -162,7 +162,8 @@ int vmlib_console_start(vmlib_console *c, vmlib_machine *machine, vmlib_vcpu *co
     pthread_mutex_lock(&c->lock);
     if (c->machine)
         error = vmi_dev_error(VMLIB_E_STATE, "the console has been started before");
-    c->machine = c->machine ? c->machine : machine;
+    else
+        c->machine = machine; /* never again: the threads read it without the lock */
     for (uint32_t i = 0; i < count && !error; i++) {
         struct runner *r = &c->runner[i];
 
@@ -299,7 +300,10 @@ int vmlib_console_send(vmlib_console *c, const void *data, size_t bytes, uint64_
 
     if (!c || (!data && bytes))
         return vmi_dev_error(VMLIB_E_INVAL, "%s is NULL", c ? "data" : "console");
-    if (!c->machine)
+    pthread_mutex_lock(&c->lock);
+    ended = !c->machine;
+    pthread_mutex_unlock(&c->lock);
+    if (ended)
         return vmi_dev_error(VMLIB_E_STATE, "the console has not been started");
     for (;;) {
         int error = offer(c, p, bytes, &taken);
