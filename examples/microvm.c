@@ -21,6 +21,7 @@
 
 #include <vmlib/boot.h>
 #include <vmlib/devices/machine.h>
+#include <vmlib/pick.h>
 #include <vmlib/handoff.h>
 #include <vmlib/vmlib.h>
 
@@ -47,7 +48,8 @@ static const char usage[] =
     "  --memory SIZE         guest memory: bytes, or with suffix K, M, G (default 256M)\n"
     "  --cpus N              number of virtual CPUs (default 1)\n"
     "  --disk FILE[:ro|:cow] virtio disk; read-only, or with guest writes discarded at the end\n"
-    "  --backend NAME        auto, soft, ... (default: $VMLIB_BACKEND, else auto)\n"
+    "  --backend NAME        auto (the fastest), vtx, kvm, soft (default: $VMLIB_BACKEND, else "
+    "auto)\n"
     "  --hop N[,BACKEND]     after every N exits, move to a second virtual machine, or back\n"
     "  --timeout SECONDS     give up after this time\n"
     "  --stats               at the end, print instructions and exits by reason\n"
@@ -198,14 +200,29 @@ static void serial_output(void *opaque, const void *data, size_t bytes)
     }
 }
 
+/* A backend asked for by name is that one or an error. */
+static uint32_t choose_backend(const char *name, const char *option)
+{
+    uint32_t backend = VMLIB_BACKEND_NONE;
+    char why[512];
+
+    if (name && strcmp(name, "auto") != 0) {
+        if (vmlib_backend_by_name(name, &backend) < 0)
+            errx(STATUS_USAGE, "%s: this build has no backend '%s'", option, name);
+        return backend;
+    }
+    if (vmlib_backend_pick(0, &backend, why, sizeof(why)) < 0)
+        errx(STATUS_USAGE, "%s auto: %s", option, why);
+    fprintf(stderr, "microvm: backend %s\r\n", why);
+    return backend;
+}
+
 static vmlib_vm *create_vm(const char *backend, const char *option, uint32_t tsc_khz)
 {
     struct vmlib_vm_config config = VMLIB_VM_CONFIG_INIT;
     vmlib_vm *vm;
 
-    if (backend && strcmp(backend, "auto") != 0 &&
-        vmlib_backend_by_name(backend, &config.backends[0]) < 0)
-        errx(STATUS_USAGE, "%s: this build has no backend '%s'", option, backend);
+    config.backends[0] = choose_backend(backend, option);
     config.tsc_khz = tsc_khz;
     config.required = 1u << VMLIB_FEATURE_GUEST_CODE;
     check(vmlib_vm_create(&config, &vm), STATUS_USAGE, "cannot create the virtual machine");

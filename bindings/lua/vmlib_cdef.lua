@@ -636,6 +636,7 @@ int vmlib_mock_script(vmlib_vcpu *vcpu, const struct vmlib_mock_step *steps,
                                 uint32_t count);
 int vmlib_mock_result(vmlib_vcpu *vcpu, struct vmlib_mock_result *result);
 int vmlib_mock_fail(vmlib_vm *vm, uint32_t call, uint32_t after, int32_t code);
+int vmlib_backend_pick(uint64_t required, uint32_t *backend, char *why, size_t bytes);
 typedef struct vmlib_ring vmlib_ring;
 struct vmlib_ring_event {
     uint64_t address;
