@@ -155,7 +155,7 @@ static bool step(struct soft_vcpu *v)
     } else if (cpu->leave == X86_LEAVE_EXIT) {
         cpu->shadow = shadow; /* it will be executed again */
         cpu->eflags |= rf;
-    } else if (cpu->leave == X86_LEAVE_LOOKUP) {
+    } else if (cpu->leave == X86_LEAVE_LOOKUP && !cpu->no_trap) {
         cpu->eflags |= X86_FL_RF; /* between iterations of a string instruction */
         if (tf)
             cpu->pending_dr6 |= 1u << 14;
@@ -289,13 +289,14 @@ static void complete_instruction(struct soft_vcpu *v)
     bool tf = cpu->eflags & X86_FL_TF;
     int64_t left = cpu->left;
     cpu->shadow = 0;
+    cpu->no_trap = false;
     cpu->leave = X86_LEAVE_LOOKUP;
     execute_one(v);
     if (cpu->left != left) {
         cpu->eflags &= ~X86_FL_RF;
         if (tf)
             cpu->pending_dr6 |= 1u << 14;
-    } else {
+    } else if (!cpu->no_trap) {
         cpu->shadow = shadow;
     }
     if (cpu->leave == X86_LEAVE_EXC) { /* shown and delivered by the next run */

@@ -246,7 +246,8 @@ struct x86_cpu {
     uint8_t shadow;            /* X86_SHADOW_*: interrupts held off for one instruction */
     bool nmi_blocked, in_smm, halted, wait_sipi, shutdown;
     bool mwait;
-    bool no_trap; /* set by instructions that clear TF before it is looked at: INT n, SYSCALL */
+    bool no_trap;  /* set by instructions that clear TF before it is looked at: INT n, SYSCALL */
+    bool diverted; /* the last delivery ended in another event's handler */
     uint64_t pending_dr6; /* #DB traps of the last instruction */
 
     /* --- derived, by x86_mode_refresh() --- */

@@ -76,9 +76,10 @@ static struct x86_uop *interrupt(struct x86_cpu *cpu, struct x86_uop *u, unsigne
     cpu->cur = u;
     cpu->rip = x86_this_rip(cpu, u) & x86_ip_mask(cpu);
     enum x86_result r = x86_deliver(cpu, &ev);
-    if (r == X86_OK)
+    if (r == X86_OK && !cpu->diverted)
         return x86_leave_to(cpu, u);
-    cpu->left += u->rem; /* rip and leave are as delivery left them */
+    /* A faulting INT n does not count. rip and leave are as delivery left them. */
+    cpu->left += u->rem;
     return NULL;
 }
 

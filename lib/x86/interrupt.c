@@ -444,6 +444,7 @@ enum x86_result x86_deliver(struct x86_cpu *cpu, const struct x86_event *event)
         note_event(cpu, &ev);
         enum x86_result r = attempt(cpu, &ev);
         if (X86_LIKELY(r == X86_OK)) {
+            cpu->diverted = tries > 0;
             entered(cpu, &ev);
             return X86_OK;
         }
@@ -458,6 +459,7 @@ enum x86_result x86_deliver(struct x86_cpu *cpu, const struct x86_event *event)
         if (tries ==
             4) { /* benign faults can follow each other for ever: let the run loop breathe */
             cpu->injected = ev;
+            cpu->diverted = true;
             cpu->leave = X86_LEAVE_LOOKUP;
             return X86_OK;
         }
