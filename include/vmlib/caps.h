@@ -14,7 +14,7 @@
 #define VMLIB_BACKEND_MOCK \
     2u /**< scripted exits, for tests of host programs (mock.h); executes nothing */
 #define VMLIB_BACKEND_KVM  3u /**< the kernel's /dev/kvm (Linux on x86-64 processors) */
-#define VMLIB_BACKEND_VTX  4u /**< reserved */
+#define VMLIB_BACKEND_VTX  4u /**< Intel VT-x through the driver that comes with the library */
 #define VMLIB_BACKEND_LAST 4u
 
 /* Features, for vmlib_backend_feature() and vmlib_vm_config.required (bit 1 << feature). */

@@ -10,6 +10,9 @@ extern const struct vmi_backend vmi_backend_soft;
 #ifdef VMI_WITH_KVM
 extern const struct vmi_backend vmi_backend_kvm;
 #endif
+#ifdef VMI_WITH_VTX
+extern const struct vmi_backend vmi_backend_vtx;
+#endif
 
 static const struct vmi_backend *const backends[] = {
 #ifdef VMI_WITH_SOFT
@@ -17,6 +20,9 @@ static const struct vmi_backend *const backends[] = {
 #endif
 #ifdef VMI_WITH_KVM
     &vmi_backend_kvm,
+#endif
+#ifdef VMI_WITH_VTX
+    &vmi_backend_vtx,
 #endif
     &vmi_backend_mock,
     NULL,

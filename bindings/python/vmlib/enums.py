@@ -32,7 +32,7 @@ class Backend(IntEnum):
     SOFT = 1  # software: needs nothing from the host
     MOCK = 2  # scripted exits, for tests of host programs (mock.h); executes nothing
     KVM = 3  # the kernel's /dev/kvm (Linux on x86-64 processors)
-    VTX = 4  # reserved
+    VTX = 4  # Intel VT-x through the driver that comes with the library
 
 
 class Feature(IntEnum):

@@ -1,0 +1,199 @@
+/* The VT-x backend's table. */
+#include <unistd.h>
+
+#include "state/state.h"
+#include "vtx/vtx.h"
+#include "x86/features.h"
+#include "x86/flags.h"
+#include "x86/mem.h"
+
+#define EVERYTHING (VTX_LOOKED_AT | VMLIB_VTX_G_DEBUG)
+
+static uint32_t feature(uint32_t f)
+{
+    static const uint8_t answers[VMLIB_FEATURE_COUNT] = {
+        [VMLIB_FEATURE_GUEST_CODE] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_REAL_MODE] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_LONG_MODE] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_SMP] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_SINGLE_STEP] = VMLIB_SUPPORT_EMULATED,
+        [VMLIB_FEATURE_BREAKPOINTS] = VMLIB_SUPPORT_EMULATED,
+        [VMLIB_FEATURE_EXCEPTION_EXITS] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_MSR_HANDLERS] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_CPUID_HANDLERS] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_HYPERCALL_HANDLERS] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_DIRTY_LOG] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_PROT_READ] = VMLIB_SUPPORT_EMULATED,
+        [VMLIB_FEATURE_PROT_WRITE] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_PROT_EXEC] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_NMI] = VMLIB_SUPPORT_NATIVE,
+        [VMLIB_FEATURE_DEVICE_TABLES] = VMLIB_SUPPORT_EMULATED,
+    };
+    if (f == VMLIB_FEATURE_AVX2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+                   ? VMLIB_SUPPORT_NATIVE
+                   : VMLIB_SUPPORT_REFUSED;
+    return f < VMLIB_FEATURE_COUNT ? answers[f] : VMLIB_SUPPORT_REFUSED;
+}
+
+static void describe(struct vmi_vcpu *owner)
+{
+    struct vtx_cpu *v = owner->impl;
+    if (vtx_need_all(v))
+        vmi_describe(&v->e.cpu, &owner->exit);
+}
+
+/* The processor does not count instructions for us. */
+static uint64_t instructions(struct vmi_vcpu *owner)
+{
+    (void)owner;
+    return 0;
+}
+
+static int get_state(struct vmi_vcpu *owner, uint32_t groups, struct vmlib_state *o)
+{
+    struct vtx_cpu *v = owner->impl;
+    int rc = vtx_need(v, EVERYTHING);
+    if (rc != 0)
+        return rc;
+    if (groups & (VMLIB_STATE_FPU | VMLIB_STATE_XSAVE))
+        vtx_need_fpu(v);
+    vmi_state_get(&v->e.cpu, groups, o);
+    return 0;
+}
+
+static int set_state(struct vmi_vcpu *owner, uint32_t groups, const struct vmlib_state *o)
+{
+    struct vtx_cpu *v = owner->impl;
+    int rc = vtx_need(v, EVERYTHING);
+    if (rc != 0)
+        return rc;
+    if (groups & (VMLIB_STATE_FPU | VMLIB_STATE_XSAVE))
+        vtx_need_fpu(v);
+    return vmi_engine_set_state(&v->e, groups, o);
+}
+
+static int get_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t *value)
+{
+    const struct vtx_cpu *v = owner->impl;
+    const struct x86_cpu *cpu = &v->e.cpu;
+    if (reg <= VMLIB_REG_R15)
+        *value = cpu->r[reg];
+    else if (reg == VMLIB_REG_RIP)
+        *value = cpu->rip;
+    else if (reg == VMLIB_REG_RFLAGS)
+        *value = x86_get_flags(cpu);
+    else if (reg == VMLIB_REG_CR8)
+        *value = cpu->cr8;
+    else
+        return VMLIB_E_UNSUPPORTED; /* through its group */
+    return 0;
+}
+
+static int set_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t value)
+{
+    struct vtx_cpu *v = owner->impl;
+    if (reg <= VMLIB_REG_R15)
+        v->e.cpu.r[reg] = value;
+    else if (reg == VMLIB_REG_CR8 && value < 16)
+        v->e.cpu.cr8 = value;
+    else
+        return VMLIB_E_UNSUPPORTED;
+    return 0;
+}
+
+static int inject(struct vmi_vcpu *owner, const struct vmlib_event *event)
+{
+    struct vtx_cpu *v = owner->impl;
+    vmi_event_from_api(event, &v->e.cpu.injected);
+    v->e.cpu.resync |= v->e.busy;
+    return 0;
+}
+
+static int set_exception_exits(struct vmi_vcpu *owner, uint32_t mask)
+{
+    struct vtx_cpu *v = owner->impl;
+    v->e.cpu.exc_exits = mask;
+    return 0;
+}
+
+static int set_breakpoints(struct vmi_vcpu *owner,
+                           const struct vmlib_breakpoint bp[VMLIB_BREAKPOINTS])
+{
+    struct vtx_cpu *v = owner->impl;
+    vmi_engine_breakpoints(&v->e, bp);
+    return 0;
+}
+
+static int set_cpuid(struct vmi_vcpu *owner, const struct vmlib_cpuid_leaf *model, uint32_t n)
+{
+    struct vtx_cpu *v = owner->impl;
+    vmi_engine_model(&v->e, model, n);
+    return 0;
+}
+
+static uint32_t get_cpuid(struct vmi_vcpu *owner, struct vmlib_cpuid_leaf *model)
+{
+    const struct vtx_cpu *v = owner->impl;
+    const struct x86_cpuid_table *t = &v->e.cpuid;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct x86_cpuid_leaf *l = &t->leaf[i];
+        bool sub = l->subleaf != UINT32_MAX;
+        model[i] = (struct vmlib_cpuid_leaf){.leaf = l->leaf,
+                                             .subleaf = sub ? l->subleaf : 0,
+                                             .flags = sub ? VMLIB_CPUID_SUBLEAF : 0,
+                                             .eax = l->eax,
+                                             .ebx = l->ebx,
+                                             .ecx = l->ecx,
+                                             .edx = l->edx};
+    }
+    return t->count;
+}
+
+static void translate(struct vmi_vcpu *owner, uint64_t gva, uint32_t access, bool user,
+                      struct vmlib_translation *t)
+{
+    struct vtx_cpu *v = owner->impl;
+    if (!vtx_need_all(v))
+        return;
+    x86_tlb_flush(&v->e.cpu);
+    vmi_translate(&v->e.cpu, gva, access, user, t);
+}
+
+static unsigned cpl(struct vmi_vcpu *owner)
+{
+    struct vtx_cpu *v = owner->impl;
+    return vtx_need(v, VMLIB_VTX_G_SEGMENTS) == 0 ? v->e.cpu.cpl : 0;
+}
+
+const struct vmi_backend vmi_backend_vtx = {
+    .name = "vtx",
+    .id = VMLIB_BACKEND_VTX,
+    .max_vcpus = VMLIB_MAX_VCPUS,
+    .phys_bits = 46,
+    .probe = vtx_probe,
+    .feature = feature,
+    .vm_create = vtx_vm_create,
+    .vm_destroy = vtx_vm_destroy,
+    .mem_update = vtx_mem_update,
+    .dirty_sync = vtx_dirty_sync,
+    .host_wrote = vtx_host_wrote,
+    .vcpu_create = vtx_vcpu_create,
+    .vcpu_destroy = vtx_vcpu_destroy,
+    .run = vtx_run,
+    .complete = vtx_complete,
+    .kick = vtx_kick,
+    .describe = describe,
+    .instructions = instructions,
+    .get_state = get_state,
+    .set_state = set_state,
+    .get_reg = get_reg,
+    .set_reg = set_reg,
+    .inject = inject,
+    .set_exception_exits = set_exception_exits,
+    .set_breakpoints = set_breakpoints,
+    .set_cpuid = set_cpuid,
+    .get_cpuid = get_cpuid,
+    .translate = translate,
+    .cpl = cpl,
+};

@@ -1,0 +1,68 @@
+/*
+ * The CPU model: lib/x86's default without what this processor or the driver does not let a guest
+ * use. Instructions run on the processor itself, so the model must not promise what control
+ * register bits, execution controls or XSAVE components cannot keep.
+ */
+#include "vtx/vtx.h"
+#include "x86/features.h"
+
+enum reg { EAX, EBX, ECX, EDX };
+
+/* A CPUID bit and the CR4 bit that a guest sets to use it. */
+static const struct {
+    uint32_t leaf;
+    uint8_t reg, bit, cr4;
+} by_cr4[] = {
+    {1, ECX, 17, 17}, /* PCID */
+    {7, EBX, 0, 16},  /* FSGSBASE */
+    {7, EBX, 7, 20},  /* SMEP */
+    {7, EBX, 20, 21}, /* SMAP */
+    {7, ECX, 2, 11},  /* UMIP */
+};
+/* ... and the bit of the secondary controls without which it raises #UD. */
+static const struct {
+    uint32_t leaf;
+    uint8_t reg, bit, control;
+} by_control[] = {
+    {0x80000001, EDX, 27, 3}, /* RDTSCP */
+    {7, EBX, 10, 12},         /* INVPCID */
+};
+
+static void take_away(struct x86_cpuid_table *t, uint32_t leaf, unsigned reg, unsigned bit)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct x86_cpuid_leaf *l = &t->leaf[i];
+        if (l->leaf != leaf || (l->subleaf != 0 && l->subleaf != UINT32_MAX))
+            continue;
+        uint32_t *word[4] = {&l->eax, &l->ebx, &l->ecx, &l->edx};
+        *word[reg] &= ~(1u << bit);
+    }
+}
+
+void vtx_cpuid_default(const struct vtx_cpu *v, struct x86_cpuid_table *t)
+{
+    const struct vmlib_vtx_info *info = &v->vm->info;
+    const struct vmi_vcpu *o = v->e.owner;
+    uint64_t host[4];
+    x86_host_features(host);
+    if (!(info->cr4_may >> 18 & 1) || (info->xcr0_may & 7) != 7) {
+        static const uint16_t needs_xsave[] = {X86_FEAT_XSAVE, X86_FEAT_AVX, X86_FEAT_AVX2,
+                                               X86_FEAT_FMA, X86_FEAT_F16C};
+        for (size_t i = 0; i < sizeof(needs_xsave) / sizeof(needs_xsave[0]); i++)
+            host[needs_xsave[i] >> 6] &= ~(UINT64_C(1) << (needs_xsave[i] & 63));
+    }
+    struct x86_cpuid_config cfg = {.apic_id = o->apic_id,
+                                   .ncpus = VMLIB_MAX_VCPUS,
+                                   .tsc_khz = o->vm->tsc_khz,
+                                   .phys_bits = o->vm->phys_bits,
+                                   .host_feat = host};
+    x86_cpuid_default(&cfg, t);
+    for (size_t i = 0; i < sizeof(by_cr4) / sizeof(by_cr4[0]); i++)
+        if (!(info->cr4_may >> by_cr4[i].cr4 & 1))
+            take_away(t, by_cr4[i].leaf, by_cr4[i].reg, by_cr4[i].bit);
+    for (size_t i = 0; i < sizeof(by_control) / sizeof(by_control[0]); i++)
+        if (!(info->may[VMLIB_VTX_PROC2] >> by_control[i].control & 1))
+            take_away(t, by_control[i].leaf, by_control[i].reg, by_control[i].bit);
+    if (!(info->efer_may >> 11 & 1))
+        take_away(t, 0x80000001, EDX, 20); /* NX */
+}
