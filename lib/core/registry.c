@@ -24,8 +24,7 @@ static const struct vmi_backend *const backends[] = {
 #ifdef VMI_WITH_VTX
     &vmi_backend_vtx,
 #endif
-    &vmi_backend_mock,
-    NULL,
+    &vmi_backend_mock, NULL,
 };
 
 const struct vmi_backend *vmi_registry_at(unsigned i)
