@@ -3,6 +3,9 @@
  * use. Instructions run on the processor itself, so the model must not promise what control
  * register bits, execution controls or XSAVE components cannot keep.
  */
+#include <cpuid.h>
+#include <string.h>
+
 #include "vtx/vtx.h"
 #include "x86/features.h"
 
@@ -28,14 +31,49 @@ static const struct {
     {7, EBX, 10, 12},         /* INVPCID */
 };
 
+/* Words of feature bits that the processor must have itself, and the bits in them that are MSRs or
+ * words of ours: hypervisor, TSC deadline and x2APIC; TSC_ADJUST. */
+static const struct {
+    uint32_t leaf;
+    uint8_t reg;
+    uint32_t ours;
+} by_host[] = {
+    {1, ECX, 1u << 31 | 1u << 24 | 1u << 21},
+    {1, EDX, 0},
+    {7, EBX, 1u << 1},
+    {7, ECX, 0},
+    {7, EDX, 0},
+    {0x80000001, ECX, 0},
+    {0x80000001, EDX, 0},
+};
+
+static uint32_t *word(struct x86_cpuid_leaf *l, unsigned reg)
+{
+    uint32_t *words[4] = {&l->eax, &l->ebx, &l->ecx, &l->edx};
+    return words[reg];
+}
+
+static void keep_native(struct x86_cpuid_table *t)
+{
+    for (size_t i = 0; i < sizeof(by_host) / sizeof(by_host[0]); i++) {
+        struct x86_cpuid_leaf host = {0};
+        if (__get_cpuid_count(by_host[i].leaf, 0, &host.eax, &host.ebx, &host.ecx, &host.edx) == 0)
+            memset(&host, 0, sizeof(host));
+        uint32_t allowed = *word(&host, by_host[i].reg) | by_host[i].ours;
+        for (uint32_t k = 0; k < t->count; k++)
+            if (t->leaf[k].leaf == by_host[i].leaf &&
+                (t->leaf[k].subleaf == 0 || t->leaf[k].subleaf == UINT32_MAX))
+                *word(&t->leaf[k], by_host[i].reg) &= allowed;
+    }
+}
+
 static void take_away(struct x86_cpuid_table *t, uint32_t leaf, unsigned reg, unsigned bit)
 {
     for (uint32_t i = 0; i < t->count; i++) {
         struct x86_cpuid_leaf *l = &t->leaf[i];
         if (l->leaf != leaf || (l->subleaf != 0 && l->subleaf != UINT32_MAX))
             continue;
-        uint32_t *word[4] = {&l->eax, &l->ebx, &l->ecx, &l->edx};
-        *word[reg] &= ~(1u << bit);
+        *word(l, reg) &= ~(1u << bit);
     }
 }
 
@@ -57,6 +95,7 @@ void vtx_cpuid_default(const struct vtx_cpu *v, struct x86_cpuid_table *t)
                                    .phys_bits = o->vm->phys_bits,
                                    .host_feat = host};
     x86_cpuid_default(&cfg, t);
+    keep_native(t);
     for (size_t i = 0; i < sizeof(by_cr4) / sizeof(by_cr4[0]); i++)
         if (!(info->cr4_may >> by_cr4[i].cr4 & 1))
             take_away(t, by_cr4[i].leaf, by_cr4[i].reg, by_cr4[i].bit);

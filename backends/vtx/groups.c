@@ -140,6 +140,7 @@ int vtx_need(struct vtx_cpu *v, uint32_t groups)
         return 0;
     struct vmlib_vtx_run *run = v->run;
     /* Only fields outside the missing groups may have been changed meanwhile: keep them. */
+    uint32_t dirty = run->dirty; /* not yet taken: an entry that a deadline has prevented */
     run->flags = VMLIB_VTX_SYNC;
     run->dirty = 0;
     run->fetch = missing;
@@ -150,6 +151,7 @@ int vtx_need(struct vtx_cpu *v, uint32_t groups)
         rc = ioctl(v->fd, VMLIB_VTX_RUN, 0);
     } while (rc != 0 && errno == EINTR);
     run->flags = 0;
+    run->dirty = dirty;
     memcpy(run->gpr, gpr, sizeof(gpr));
     run->rip = rip;
     run->rflags = rflags;

@@ -107,11 +107,9 @@ static bool refused(struct vtx_cpu *v)
 static bool enter(struct vtx_cpu *v)
 {
     struct vmlib_vtx_run *run = v->run;
-    bool was_fresh = v->fresh;
-    run->dirty = 0;
-    vtx_push(v);
-    if (was_fresh)
+    if (v->fresh)
         run->dirty = VMLIB_VTX_G_ALL & ~VMLIB_VTX_G_INJECT;
+    vtx_push(v); /* bits of run->dirty stay until the driver has taken the groups */
     if (!put_controls(v))
         return false;
     run->flags = 0;
