@@ -35,16 +35,17 @@ static const struct {
  * words of ours: hypervisor, TSC deadline and x2APIC; TSC_ADJUST. */
 static const struct {
     uint32_t leaf;
-    uint8_t reg;
+    uint8_t subleaf, reg;
     uint32_t ours;
 } by_host[] = {
-    {1, ECX, 1u << 31 | 1u << 24 | 1u << 21},
-    {1, EDX, 0},
-    {7, EBX, 1u << 1},
-    {7, ECX, 0},
-    {7, EDX, 0},
-    {0x80000001, ECX, 0},
-    {0x80000001, EDX, 0},
+    {1, 0, ECX, 1u << 31 | 1u << 24 | 1u << 21},
+    {1, 0, EDX, 0},
+    {7, 0, EBX, 1u << 1},
+    {7, 0, ECX, 0},
+    {7, 0, EDX, 0},
+    {0xd, 1, EAX, 0}, /* XSAVEOPT, XSAVEC */
+    {0x80000001, 0, ECX, 0},
+    {0x80000001, 0, EDX, 0},
 };
 
 static uint32_t *word(struct x86_cpuid_leaf *l, unsigned reg)
@@ -53,17 +54,21 @@ static uint32_t *word(struct x86_cpuid_leaf *l, unsigned reg)
     return words[reg];
 }
 
+static bool is(const struct x86_cpuid_leaf *l, uint32_t leaf, uint32_t subleaf)
+{
+    return l->leaf == leaf && (l->subleaf == subleaf || l->subleaf == UINT32_MAX);
+}
+
 static void keep_native(struct x86_cpuid_table *t)
 {
     for (size_t i = 0; i < sizeof(by_host) / sizeof(by_host[0]); i++) {
-        struct x86_cpuid_leaf host = {0};
-        if (__get_cpuid_count(by_host[i].leaf, 0, &host.eax, &host.ebx, &host.ecx, &host.edx) == 0)
-            memset(&host, 0, sizeof(host));
-        uint32_t allowed = *word(&host, by_host[i].reg) | by_host[i].ours;
+        struct x86_cpuid_leaf h = {0};
+        if (__get_cpuid_count(by_host[i].leaf, by_host[i].subleaf, &h.eax, &h.ebx, &h.ecx,
+                              &h.edx) == 0)
+            memset(&h, 0, sizeof(h));
         for (uint32_t k = 0; k < t->count; k++)
-            if (t->leaf[k].leaf == by_host[i].leaf &&
-                (t->leaf[k].subleaf == 0 || t->leaf[k].subleaf == UINT32_MAX))
-                *word(&t->leaf[k], by_host[i].reg) &= allowed;
+            if (is(&t->leaf[k], by_host[i].leaf, by_host[i].subleaf))
+                *word(&t->leaf[k], by_host[i].reg) &= *word(&h, by_host[i].reg) | by_host[i].ours;
     }
 }
 
@@ -71,9 +76,8 @@ static void take_away(struct x86_cpuid_table *t, uint32_t leaf, unsigned reg, un
 {
     for (uint32_t i = 0; i < t->count; i++) {
         struct x86_cpuid_leaf *l = &t->leaf[i];
-        if (l->leaf != leaf || (l->subleaf != 0 && l->subleaf != UINT32_MAX))
-            continue;
-        *word(l, reg) &= ~(1u << bit);
+        if (is(l, leaf, 0))
+            *word(l, reg) &= ~(1u << bit);
     }
 }
 
