@@ -118,6 +118,8 @@ struct vtx_vcpu {
     u32 exceptions; /* as asked for by user space */
     u32 fetch;
     u32 proc2;
+    u32 timer; /* preemption timer as asked for; 0: off, or at once */
+    bool timer_new;
     bool fpu_loaded;
     bool osxsave;    /* the guest can see XCR0 */
     bool kgs_passed; /* it can see KERNEL_GS_BASE outside of long mode */

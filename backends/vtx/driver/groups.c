@@ -217,8 +217,10 @@ static u32 load_controls(struct vtx_vcpu *v)
     vmx_write(VMCS_PF_MATCH, READ_ONCE(run->controls.page_fault_match));
     if (v->caps->features & VMLIB_VTX_F_TPR_SHADOW)
         vmx_write(VMCS_TPR_THRESHOLD, READ_ONCE(run->controls.tpr_threshold) & 15);
+    v->timer = word[VMLIB_VTX_PIN] & PIN_TIMER ? READ_ONCE(run->controls.timer) : 0;
+    v->timer_new = true;
     if (v->caps->features & VMLIB_VTX_F_TIMER)
-        vmx_write(VMCS_GUEST_TIMER, READ_ONCE(run->controls.timer));
+        vmx_write(VMCS_GUEST_TIMER, v->timer);
     vmx_write(VMCS_TSC_OFFSET, READ_ONCE(run->controls.tsc_offset));
     return 0;
 }

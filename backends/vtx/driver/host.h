@@ -40,8 +40,9 @@ struct host_vcpu {
 
     int mode; /* IN_GUEST: a kick needs an IPI */
     u64 flush_gen;
-    bool fresh;   /* new on this processor: host state, INVEPT, INVVPID */
-    u8 fpu_eager; /* entries left for which the vector registers are loaded at once */
+    u64 timer_end; /* time stamp at which the preemption timer is due */
+    bool fresh;    /* new on this processor: host state, INVEPT, INVVPID */
+    u8 fpu_eager;  /* entries left for which the vector registers are loaded at once */
     u32 invalid;
 
     /* Host state as it is in the VMCS, so that it is written only when it changes. */

@@ -98,6 +98,22 @@ static void update(u32 field, u64 *cached, u64 value)
     vmx_write(field, value);
 }
 
+/* Each entry loads the preemption timer anew, also those after exits that user space does not see;
+ * the host's own interrupts must not put its deadline off. */
+static void update_timer(struct host_vcpu *v)
+{
+    u64 now = rdtsc(), left = 0;
+
+    if (v->core.timer_new) {
+        v->timer_end = now + ((u64)v->core.timer << vtx_caps.timer_shift);
+        v->core.timer_new = false;
+        return;
+    }
+    if (now < v->timer_end)
+        left = (v->timer_end - now) >> vtx_caps.timer_shift;
+    vmx_write(VMCS_GUEST_TIMER, min_t(u64, left, v->core.timer));
+}
+
 /* Interrupts off, the last thing before the entry. */
 static void update_host_state(struct host_vcpu *v)
 {
@@ -120,6 +136,8 @@ static void update_host_state(struct host_vcpu *v)
         invvpid(v);
         v->core.flush_vpid = false;
     }
+    if (v->core.timer)
+        update_timer(v);
 }
 
 /* --- registers that no VMCS field switches --- */
