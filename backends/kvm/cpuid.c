@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kvm/kvm.h"
+#include "state/state.h"
 #include "x86/features.h"
 #include "x86/sys.h"
 
@@ -104,11 +105,6 @@ bool kvm_cpuid_avx2(void)
 }
 _Static_assert(NWORDS == KVM_CPUID_WORDS, "kvm.h says how many");
 
-void kvm_cpuid_vm_destroy(struct kvm_machine *vm)
-{
-    (void)vm;
-}
-
 /* XCR0 bits that the model's guest may set. */
 static uint64_t model_xcr0(const struct x86_cpuid_table *t)
 {
@@ -172,15 +168,9 @@ static void keep_consistent(struct x86_cpuid_table *t)
 
 static void default_model(struct kvm_cpu *v, struct x86_cpuid_table *t)
 {
-    const struct vmi_vcpu *o = v->owner;
     uint64_t host[4];
     x86_host_features(host);
-    struct x86_cpuid_config cfg = {.apic_id = o->apic_id,
-                                   .ncpus = VMLIB_MAX_VCPUS,
-                                   .tsc_khz = o->vm->tsc_khz,
-                                   .phys_bits = o->vm->phys_bits,
-                                   .host_feat = host};
-    x86_cpuid_default(&cfg, t);
+    vmi_model_default(v->owner, host, t);
     for (unsigned w = 0; w < NWORDS; w++) {
         struct x86_cpuid_leaf *l = leaf_of(t, words[w].leaf, words[w].subleaf);
         if (l)
@@ -202,18 +192,6 @@ static int check_model(const struct kvm_machine *vm, struct x86_cpuid_table *t)
                              words[w].leaf, words[w].subleaf, reg_names[words[w].reg]);
     }
     return 0;
-}
-
-static void table_from_api(const struct vmlib_cpuid_leaf *model, uint32_t n,
-                           struct x86_cpuid_table *t)
-{
-    t->count = n < X86_CPUID_MAX_LEAVES ? n : X86_CPUID_MAX_LEAVES;
-    for (uint32_t i = 0; i < t->count; i++) {
-        bool sub = model[i].flags & VMLIB_CPUID_SUBLEAF;
-        t->leaf[i] = (struct x86_cpuid_leaf){model[i].leaf, sub ? model[i].subleaf : UINT32_MAX,
-                                             model[i].eax,  model[i].ebx,
-                                             model[i].ecx,  model[i].edx};
-    }
 }
 
 /* --- into KVM --- */
@@ -280,24 +258,12 @@ int kvm_set_cpuid(struct vmi_vcpu *vcpu, const struct vmlib_cpuid_leaf *model, u
 {
     struct kvm_cpu *v = kvm_cpu_of(vcpu);
     struct x86_cpuid_table t;
-    table_from_api(model, n, &t);
+    vmi_model_from_api(model, n, &t);
     int r = check_model(v->vm, &t);
     return r ? r : use(v, &t);
 }
 
 uint32_t kvm_get_cpuid(struct vmi_vcpu *vcpu, struct vmlib_cpuid_leaf *model)
 {
-    const struct kvm_cpu *v = kvm_cpu_of(vcpu);
-    for (uint32_t i = 0; i < v->cpuid->count; i++) {
-        const struct x86_cpuid_leaf *l = &v->cpuid->leaf[i];
-        bool sub = l->subleaf != UINT32_MAX;
-        model[i] = (struct vmlib_cpuid_leaf){.leaf = l->leaf,
-                                             .subleaf = sub ? l->subleaf : 0,
-                                             .flags = sub ? VMLIB_CPUID_SUBLEAF : 0,
-                                             .eax = l->eax,
-                                             .ebx = l->ebx,
-                                             .ecx = l->ecx,
-                                             .edx = l->edx};
-    }
-    return v->cpuid->count;
+    return vmi_model_to_api(kvm_cpu_of(vcpu)->cpuid, model);
 }

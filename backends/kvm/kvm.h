@@ -325,7 +325,6 @@ int kvm_set_msrs(struct kvm_cpu *v, const struct vmlib_msrs *m);
 /* --- cpuid.c --- */
 int kvm_cpuid_vm(struct kvm_machine *vm);
 bool kvm_cpuid_avx2(void); /* can guests have VMLIB_FEATURE_AVX2 here? */
-void kvm_cpuid_vm_destroy(struct kvm_machine *vm);
 int kvm_cpuid_init(struct kvm_cpu *v, const struct vmlib_cpuid_leaf *model, uint32_t n);
 void kvm_cpuid_destroy(struct kvm_cpu *v);
 int kvm_set_cpuid(struct vmi_vcpu *vcpu, const struct vmlib_cpuid_leaf *model, uint32_t n);

@@ -84,7 +84,6 @@ static int open_machine(struct kvm_machine *vm)
 void kvm_vm_destroy(struct vmi_vm *owner)
 {
     struct kvm_machine *vm = owner->impl;
-    kvm_cpuid_vm_destroy(vm);
     kvm_msrs_vm_destroy(vm);
     if (vm->fd >= 0)
         close(vm->fd);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "soft/soft.h"
+#include "state/state.h"
 
 static int probe(char *reason, size_t bytes)
 {
@@ -76,30 +77,13 @@ static void host_wrote(struct vmi_vm *owner, uint64_t gpa, uint64_t bytes)
 
 static void use_model(struct soft_vcpu *v, const struct vmlib_cpuid_leaf *model, uint32_t n)
 {
-    struct x86_cpuid_table *t = &v->cpuid;
-    const struct vmi_vcpu *o = v->owner;
-    if (model) {
-        t->count = n < X86_CPUID_MAX_LEAVES ? n : X86_CPUID_MAX_LEAVES;
-        for (uint32_t i = 0; i < t->count; i++) {
-            bool sub = model[i].flags & VMLIB_CPUID_SUBLEAF;
-            t->leaf[i] = (struct x86_cpuid_leaf){model[i].leaf, sub ? model[i].subleaf : UINT32_MAX,
-                                                 model[i].eax,  model[i].ebx,
-                                                 model[i].ecx,  model[i].edx};
-        }
-    } else {
-        uint64_t host[4];
-        x86_host_features(host);
-        struct x86_cpuid_config cfg = {.apic_id = o->apic_id,
-                                       .ncpus = VMLIB_MAX_VCPUS,
-                                       .tsc_khz = o->vm->tsc_khz,
-                                       .phys_bits = o->vm->phys_bits,
-                                       .host_feat = host};
-        x86_cpuid_default(&cfg, t);
-    }
-    uint64_t old[4];
-    memcpy(old, v->cpu.feat, sizeof(old));
-    x86_cpuid_features(t, v->cpu.feat);
-    if (memcmp(old, v->cpu.feat, sizeof(old)))
+    uint64_t host[4];
+    x86_host_features(host);
+    if (model)
+        vmi_model_from_api(model, n, &v->e.cpuid);
+    else
+        vmi_model_default(v->e.owner, host, &v->e.cpuid);
+    if (vmi_engine_use_model(&v->e))
         soft_cache_flush(v); /* decoding depends on them */
 }
 
@@ -112,20 +96,12 @@ static int vcpu_create(struct vmi_vcpu *owner, bool wait_sipi, const struct vmli
         free(v);
         return vmi_error(VMLIB_E_NOMEM, "no memory for vCPU %u", owner->index);
     }
-    v->owner = owner;
     v->vm = vm;
-    v->cpu.ops = &soft_ops;
-    v->cpu.host = v;
-    v->cpu.tlb_gen = 1;
-    v->cpu.phys_mask = (UINT64_C(1) << owner->vm->phys_bits) - 1;
-    v->random = owner->vm->seed + (uint64_t)owner->index * UINT64_C(0xd1342543de82ef95);
-    v->answer_count = UINT64_MAX;
+    vmi_engine_init(&v->e, owner, &soft_ops, &soft_hooks);
     pthread_mutex_init(&v->queue_lock, NULL);
     owner->impl = v;
     use_model(v, model, n);
-    x86_reset(&v->cpu, false);
-    v->cpu.wait_sipi = wait_sipi;
-    v->cpu.apic_base = 0xfee00800u | (owner->index == 0 ? 0x100u : 0);
+    vmi_engine_reset(&v->e, wait_sipi);
     __atomic_store_n(&vm->vcpu[owner->index], v, __ATOMIC_RELEASE);
     unsigned seen = __atomic_load_n(&vm->nvcpus, __ATOMIC_ACQUIRE);
     if (seen <= owner->index)
@@ -147,7 +123,7 @@ static void vcpu_destroy(struct vmi_vcpu *owner)
 static void kick(struct vmi_vcpu *owner)
 {
     struct soft_vcpu *v = owner->impl;
-    __atomic_store_n(&v->cpu.poll, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&v->e.cpu.poll, 1, __ATOMIC_SEQ_CST);
 }
 
 /* --- looking at it --- */
@@ -155,91 +131,61 @@ static void kick(struct vmi_vcpu *owner)
 static void describe(struct vmi_vcpu *owner)
 {
     struct soft_vcpu *v = owner->impl;
-    soft_sync_rip(v);
-    vmi_describe(&v->cpu, &owner->exit);
+    vmi_engine_sync_rip(&v->e);
+    vmi_describe(&v->e.cpu, &owner->exit);
 }
 
 static uint64_t instructions(struct vmi_vcpu *owner)
 {
-    return soft_retired(owner->impl);
+    const struct soft_vcpu *v = owner->impl;
+    return vmi_engine_instructions(&v->e);
+}
+
+static int get_state(struct vmi_vcpu *owner, uint32_t groups, struct vmlib_state *o)
+{
+    struct soft_vcpu *v = owner->impl;
+    vmi_engine_sync_rip(&v->e);
+    vmi_state_get(&v->e.cpu, groups, o);
+    return 0;
+}
+
+static int set_state(struct vmi_vcpu *owner, uint32_t groups, const struct vmlib_state *o)
+{
+    struct soft_vcpu *v = owner->impl;
+    return vmi_engine_set_state(&v->e, groups, o);
 }
 
 static int get_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t *value)
 {
     struct soft_vcpu *v = owner->impl;
-    struct x86_cpu *cpu = &v->cpu;
-    soft_sync_rip(v);
-    if (reg <= VMLIB_REG_R15) {
-        *value = cpu->r[reg];
-        return 0;
-    }
-    switch (reg) {
-    case VMLIB_REG_RIP:
-        *value = cpu->rip;
-        return 0;
-    case VMLIB_REG_RFLAGS:
-        *value = x86_get_flags(cpu);
-        return 0;
-    case VMLIB_REG_CR8:
-        *value = cpu->cr8;
-        return 0;
-    case VMLIB_REG_TSC:
-        *value = cpu->ops->tsc(cpu) + (uint64_t)cpu->msr.tsc_offset;
-        return 0;
-    default:
-        return VMLIB_E_UNSUPPORTED; /* through its group */
-    }
+    return vmi_engine_get_reg(&v->e, reg, value);
 }
 
 static int set_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t value)
 {
     struct soft_vcpu *v = owner->impl;
-    struct x86_cpu *cpu = &v->cpu;
-    if (reg <= VMLIB_REG_R15)
-        cpu->r[reg] = value;
-    else if (reg == VMLIB_REG_CR8 && value < 16)
-        cpu->cr8 = value;
-    else
-        return VMLIB_E_UNSUPPORTED;
-    return 0;
+    return vmi_engine_set_reg(&v->e, reg, value);
 }
 
 static int inject(struct vmi_vcpu *owner, const struct vmlib_event *event)
 {
     struct soft_vcpu *v = owner->impl;
-    vmi_event_from_api(event, &v->cpu.injected);
-    if (v->in_block)
-        v->cpu.resync = true;
-    __atomic_store_n(&v->cpu.poll, 1, __ATOMIC_SEQ_CST);
+    vmi_engine_inject(&v->e, event);
     return 0;
 }
 
 static int set_exception_exits(struct vmi_vcpu *owner, uint32_t mask)
 {
     struct soft_vcpu *v = owner->impl;
-    v->cpu.exc_exits = mask;
+    v->e.cpu.exc_exits = mask;
     return 0;
 }
 
 static int set_breakpoints(struct vmi_vcpu *owner,
                            const struct vmlib_breakpoint bp[VMLIB_BREAKPOINTS])
 {
-    static const uint8_t rw[4] = {0, 0, 1, 3};
-    static const uint8_t len[9] = {[1] = 0, [2] = 1, [4] = 3, [8] = 2};
     struct soft_vcpu *v = owner->impl;
-    struct x86_cpu *cpu = &v->cpu;
-    cpu->host_dr7 = 0;
-    for (unsigned i = 0; i < VMLIB_BREAKPOINTS; i++) {
-        cpu->host_dr[i] = bp[i].address;
-        if (bp[i].kind == VMLIB_BREAKPOINT_OFF)
-            continue;
-        cpu->host_dr7 |= UINT64_C(1) << (2 * i) | (uint64_t)rw[bp[i].kind] << (16 + 4 * i) |
-                         (uint64_t)len[bp[i].width & 15 ? bp[i].width : 1] << (18 + 4 * i);
-    }
-    x86_mode_refresh(cpu);
-    x86_tlb_flush(cpu);
-    if (v->in_block)
-        cpu->resync = true;
+    vmi_engine_set_breakpoints(&v->e, bp);
     return 0;
 }
 
@@ -252,31 +198,20 @@ static int set_cpuid(struct vmi_vcpu *owner, const struct vmlib_cpuid_leaf *mode
 static uint32_t get_cpuid(struct vmi_vcpu *owner, struct vmlib_cpuid_leaf *model)
 {
     const struct soft_vcpu *v = owner->impl;
-    for (uint32_t i = 0; i < v->cpuid.count; i++) {
-        const struct x86_cpuid_leaf *l = &v->cpuid.leaf[i];
-        bool sub = l->subleaf != UINT32_MAX;
-        model[i] = (struct vmlib_cpuid_leaf){.leaf = l->leaf,
-                                             .subleaf = sub ? l->subleaf : 0,
-                                             .flags = sub ? VMLIB_CPUID_SUBLEAF : 0,
-                                             .eax = l->eax,
-                                             .ebx = l->ebx,
-                                             .ecx = l->ecx,
-                                             .edx = l->edx};
-    }
-    return v->cpuid.count;
+    return vmi_model_to_api(&v->e.cpuid, model);
 }
 
 static void translate(struct vmi_vcpu *owner, uint64_t gva, uint32_t access, bool user,
                       struct vmlib_translation *t)
 {
     struct soft_vcpu *v = owner->impl;
-    vmi_translate(&v->cpu, gva, access, user, t);
+    vmi_translate(&v->e.cpu, gva, access, user, t);
 }
 
 static unsigned cpl(struct vmi_vcpu *owner)
 {
     const struct soft_vcpu *v = owner->impl;
-    return v->cpu.cpl;
+    return v->e.cpu.cpl;
 }
 
 const struct vmi_backend vmi_backend_soft = {
@@ -299,8 +234,8 @@ const struct vmi_backend vmi_backend_soft = {
     .kick = kick,
     .describe = describe,
     .instructions = instructions,
-    .get_state = soft_get_state,
-    .set_state = soft_set_state,
+    .get_state = get_state,
+    .set_state = set_state,
     .get_reg = get_reg,
     .set_reg = set_reg,
     .inject = inject,

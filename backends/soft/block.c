@@ -111,9 +111,9 @@ int soft_cache_init(struct soft_vcpu *v)
     c->arena = p;
     c->hash = (struct soft_block **)(void *)(p += SOFT_ARENA_SIZE);
     c->pages = (struct soft_block **)(void *)(p += HASH_BYTES);
-    v->cpu.jc = (struct x86_jump *)(void *)(p += HASH_BYTES);
-    v->cpu.tlb_banks = (struct x86_tlb_entry *)(void *)(p + JC_BYTES);
-    v->cpu.link = soft_link;
+    v->e.cpu.jc = (struct x86_jump *)(void *)(p += HASH_BYTES);
+    v->e.cpu.tlb_banks = (struct x86_tlb_entry *)(void *)(p + JC_BYTES);
+    v->e.cpu.link = soft_link;
     return 0;
 }
 
@@ -130,7 +130,7 @@ void soft_cache_flush(struct soft_vcpu *v)
     if (c->used) {
         memset(c->hash, 0, HASH_BYTES);
         memset(c->pages, 0, HASH_BYTES);
-        memset(v->cpu.jc, 0, JC_BYTES);
+        memset(v->e.cpu.jc, 0, JC_BYTES);
     }
     c->used = 0;
     c->dead = 0;
@@ -232,7 +232,7 @@ static bool append(struct soft_vcpu *v, struct soft_block *b, const struct x86_i
                    enum x86_decode_result decoded, unsigned offset)
 {
     struct x86_uop *u = &b->u[b->nuops++];
-    x86_lower(&v->cpu, in, offset, u);
+    x86_lower(&v->e.cpu, in, offset, u);
     if (decoded != X86_DECODE_OK) {
         u->fn = decoded == X86_DECODE_UD ? x86_op_ud : x86_op_too_long;
         return true;
@@ -270,7 +270,7 @@ static unsigned decode_block(struct soft_vcpu *v, struct soft_block *b, const st
             return 0;
         copy_code(bytes, f->host[0] + off, n);
         enum x86_decode_result r =
-            x86_decode(bytes, n < 15 ? n : 15, v->cpu.mode, v->cpu.feat, &in);
+            x86_decode(bytes, n < 15 ? n : 15, v->e.cpu.mode, v->e.cpu.feat, &in);
         if (r == X86_DECODE_MORE)
             break;
         ended = append(v, b, &in, r, off);
@@ -316,7 +316,7 @@ static struct soft_block *build(struct soft_vcpu *v, const struct x86_fetched *f
     *b = (struct soft_block){.host = (uintptr_t)f->host[0],
                              .host2 = f->crosses ? (uintptr_t)f->host[1] : 0,
                              .nuops = 2,
-                             .mode = v->cpu.mode,
+                             .mode = v->e.cpu.mode,
                              .crosses = f->crosses};
     if (f->crosses)
         append(v, b, &f->in, f->decode, 0);
@@ -331,7 +331,7 @@ static struct soft_block *build(struct soft_vcpu *v, const struct x86_fetched *f
 
 static struct soft_block *again(struct soft_vcpu *v)
 {
-    v->cpu.leave = X86_LEAVE_LOOKUP;
+    v->e.cpu.leave = X86_LEAVE_LOOKUP;
     return NULL;
 }
 
@@ -341,12 +341,12 @@ static enum x86_result fetch_covered(struct soft_vcpu *v, uint64_t gpa, struct x
     unsigned room = 0x1000 - (unsigned)(gpa & 0xfff);
     if (!soft_cover_code(v, gpa, room < 15 ? room : 15))
         return X86_AGAIN;
-    enum x86_result r = x86_fetch(&v->cpu, f);
+    enum x86_result r = x86_fetch(&v->e.cpu, f);
     if (r != X86_OK || !f->crosses)
         return r;
     if (!soft_cover_code(v, f->gpa[1], 1))
         return X86_AGAIN;
-    return x86_fetch(&v->cpu, f);
+    return x86_fetch(&v->e.cpu, f);
 }
 
 static bool usable(struct x86_cpu *cpu, const struct soft_block *b, uint64_t lin)
@@ -357,7 +357,7 @@ static bool usable(struct x86_cpu *cpu, const struct soft_block *b, uint64_t lin
 
 static struct soft_block *build_at(struct soft_vcpu *v, uint64_t lin)
 {
-    struct x86_cpu *cpu = &v->cpu;
+    struct x86_cpu *cpu = &v->e.cpu;
     struct x86_fetched f;
     const uint8_t *host;
     uint64_t gpa;
@@ -391,7 +391,7 @@ static struct soft_block *recent(struct x86_cpu *cpu)
 
 struct soft_block *soft_block_get(struct soft_vcpu *v)
 {
-    struct x86_cpu *cpu = &v->cpu;
+    struct x86_cpu *cpu = &v->e.cpu;
     struct soft_block *b = recent(cpu);
     if (X86_LIKELY(b != NULL))
         return b;

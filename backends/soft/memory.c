@@ -196,25 +196,7 @@ bool soft_store(struct soft_vcpu *v, uint64_t gpa, uint64_t value, unsigned size
     if (slot < 0 || !(v->vm->owner->slots[slot].prot & VMLIB_PROT_W))
         return false;
     const struct vmi_slot *s = &v->vm->owner->slots[slot];
-    uintptr_t p = (uintptr_t)s->host + (gpa - s->gpa);
-    switch (size) {
-    case 1:
-        x86_raw_st8(p, (uint8_t)value);
-        break;
-    case 2:
-        x86_raw_st16(p, (uint16_t)value);
-        break;
-    case 4:
-        x86_raw_st32(p, (uint32_t)value);
-        break;
-    case 8:
-        x86_raw_st64(p, value);
-        break;
-    default: /* a piece of a page-crossing store */
-        for (unsigned i = 0; i < size; i++)
-            x86_raw_st8(p + i, (uint8_t)(value >> (8 * i)));
-        break;
-    }
+    x86_raw_store(s->host + (gpa - s->gpa), value, size);
     touched_page(v->vm, v, (uint32_t)slot, gpa, size);
     return true;
 }
@@ -282,7 +264,7 @@ void soft_mem_free(struct soft_vm *vm)
 void soft_request(struct soft_vcpu *v, uint32_t bits)
 {
     __atomic_fetch_or(&v->req, bits, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&v->cpu.poll, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&v->e.cpu.poll, 1, __ATOMIC_SEQ_CST);
 }
 
 void soft_serve(struct soft_vcpu *v)
@@ -292,7 +274,7 @@ void soft_serve(struct soft_vcpu *v)
     if (req & SOFT_REQ_FLUSH)
         soft_cache_flush(v);
     if (req & (SOFT_REQ_FLUSH | SOFT_REQ_TLB))
-        x86_tlb_flush(&v->cpu);
+        x86_tlb_flush(&v->e.cpu);
     if (req & SOFT_REQ_CODE) {
         pthread_mutex_lock(&v->queue_lock);
         if (v->nqueue > SOFT_CODE_QUEUE)
@@ -386,7 +368,7 @@ bool soft_cover_code(struct soft_vcpu *v, uint64_t gpa, unsigned bytes)
         for (struct alias a = ALIAS_BEGIN; next_alias(vm, (uint32_t)slot, host, &a);)
             old &= __atomic_fetch_or(&vm->code[a.slot].bits[a.page], mask, __ATOMIC_SEQ_CST);
         if (!old) { /* stores to this page were fast until now */
-            x86_tlb_drop_write(&v->cpu, (uintptr_t)host);
+            x86_tlb_drop_write(&v->e.cpu, (uintptr_t)host);
             rendezvous(vm, v, SOFT_REQ_TLB);
         }
         __atomic_fetch_sub(&vm->covering, 1, __ATOMIC_SEQ_CST);

@@ -1,22 +1,23 @@
 /*
  * The software backend: shared types.
  *
- *   memory.c  slots, host pages, dirty log, code granules, the rendezvous that removes mappings
- * safely block.c   decoded blocks, their lookup, linking and invalidation ops.c     what lib/x86
- * asks of its owner: devices, MSRs, CPUID, time run.c     the run loop; events.c what it looks at
- * between blocks state.c   architectural state (its form: lib/state) backend.c the vtable
+ *   memory.c   slots, host pages, dirty log, code granules, the rendezvous that removes mappings
+ *   block.c    decoded blocks, their lookup, linking and invalidation
+ *   run.c      the run loop
+ *   ops.c      what lib/x86 asks of its owner and lib/engine does not know
+ *   backend.c  the vtable
+ *
+ * Devices, events, single steps and completion of records: lib/engine.
  */
 #ifndef SOFT_H
 #define SOFT_H
 
 #include <pthread.h>
 
-#include "backend.h"
-#include "state/state.h"
+#include "engine/engine.h"
 #include "x86/flags.h"
 #include "x86/insn.h"
 #include "x86/mem.h"
-#include "x86/ops.h"
 #include "x86/sys.h"
 
 struct soft_vm;
@@ -90,26 +91,8 @@ struct soft_code_write {
     uint64_t granules;
 };
 
-/* A device read that was returned to the host and waits for its answer. */
-struct soft_wait {
-    uint8_t kind; /* enum soft_answer_kind; 0: none */
-    uint64_t addr;
-    unsigned size;
-};
-enum soft_answer_kind {
-    SOFT_READ = 1,
-    SOFT_WRITE,
-    SOFT_IN,
-    SOFT_OUT,
-    SOFT_RDMSR,
-    SOFT_WRMSR,
-    SOFT_CPUID,
-    SOFT_CALL
-};
-
 struct soft_vcpu {
-    struct x86_cpu cpu; /* first: ops get only this */
-    struct vmi_vcpu *owner;
+    struct vmi_engine e; /* first */
     struct soft_vm *vm;
     struct soft_cache cache;
     /* Branch that led out of the last block, to be linked to the next if that is where it wanted to
@@ -128,22 +111,8 @@ struct soft_vcpu {
     uint64_t rmw_gpa; /* an atomic update of a code page, to be announced again when done */
     unsigned rmw_size;
 
-    struct x86_cpuid_table cpuid;
-    uint64_t retired;   /* before the run in progress */
-    int64_t handed_out; /* cpu.left at the start of the run in progress */
-    uint64_t random;
-
-    uint32_t last_slot;   /* of soft_page() */
-    bool split_lock;      /* holds the VM's split_lock */
-    bool in_block;        /* rip is implicit: RIPBASE and cpu.cur */
-    bool leave_after;     /* a verdict says: return from run at the end of this instruction */
-    bool dispatched_exit; /* the record of this exit is already with core */
-    bool spurious;        /* nobody had a vector: ignore INTR until kicked */
-    bool skip_exec_bp;    /* the breakpoint at skip_rip has been reported */
-    uint64_t skip_rip;
-    int error;
-    struct soft_wait wait;
-    uint64_t answer_count, answer_rcx; /* the instruction that cpu.answer[] belongs to */
+    uint32_t last_slot; /* of soft_page() */
+    bool split_lock;    /* holds the VM's split_lock */
 };
 
 static inline struct soft_vcpu *soft_of(struct x86_cpu *cpu)
@@ -181,23 +150,10 @@ struct x86_uop *soft_link(struct x86_cpu *cpu, struct x86_uop *branch);
 
 /* --- ops.c --- */
 extern const struct x86_ops soft_ops;
-/* Instructions retired since creation, exact at any time on the vCPU's thread. */
-uint64_t soft_retired(const struct soft_vcpu *v);
-void soft_sync_rip(
-    struct soft_vcpu *v); /* make cpu.rip explicit while an instruction is in progress */
+extern const struct vmi_engine_hooks soft_hooks;
 
 /* --- run.c --- */
 int soft_run(struct vmi_vcpu *vcpu);
 int soft_complete(struct vmi_vcpu *vcpu, bool fault);
-
-/* --- events.c --- */
-/* What stands between two instructions. False: return from run. */
-bool soft_events(struct soft_vcpu *v);
-bool soft_deliver(struct soft_vcpu *v, const struct x86_event *ev, bool show);
-enum vmi_verdict soft_dispatch(struct soft_vcpu *v);
-
-/* --- state.c --- */
-int soft_get_state(struct vmi_vcpu *vcpu, uint32_t groups, struct vmlib_state *state);
-int soft_set_state(struct vmi_vcpu *vcpu, uint32_t groups, const struct vmlib_state *state);
 
 #endif

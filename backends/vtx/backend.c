@@ -3,8 +3,6 @@
 
 #include "state/state.h"
 #include "vtx/vtx.h"
-#include "x86/features.h"
-#include "x86/flags.h"
 #include "x86/mem.h"
 
 #define EVERYTHING (VTX_LOOKED_AT | VMLIB_VTX_G_DEBUG)
@@ -75,38 +73,20 @@ static int set_state(struct vmi_vcpu *owner, uint32_t groups, const struct vmlib
 
 static int get_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t *value)
 {
-    const struct vtx_cpu *v = owner->impl;
-    const struct x86_cpu *cpu = &v->e.cpu;
-    if (reg <= VMLIB_REG_R15)
-        *value = cpu->r[reg];
-    else if (reg == VMLIB_REG_RIP)
-        *value = cpu->rip;
-    else if (reg == VMLIB_REG_RFLAGS)
-        *value = x86_get_flags(cpu);
-    else if (reg == VMLIB_REG_CR8)
-        *value = cpu->cr8;
-    else
-        return VMLIB_E_UNSUPPORTED; /* through its group */
-    return 0;
+    struct vtx_cpu *v = owner->impl;
+    return vmi_engine_get_reg(&v->e, reg, value);
 }
 
 static int set_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t value)
 {
     struct vtx_cpu *v = owner->impl;
-    if (reg <= VMLIB_REG_R15)
-        v->e.cpu.r[reg] = value;
-    else if (reg == VMLIB_REG_CR8 && value < 16)
-        v->e.cpu.cr8 = value;
-    else
-        return VMLIB_E_UNSUPPORTED;
-    return 0;
+    return vmi_engine_set_reg(&v->e, reg, value);
 }
 
 static int inject(struct vmi_vcpu *owner, const struct vmlib_event *event)
 {
     struct vtx_cpu *v = owner->impl;
-    vmi_event_from_api(event, &v->e.cpu.injected);
-    v->e.cpu.resync |= v->e.busy;
+    vmi_engine_inject(&v->e, event);
     return 0;
 }
 
@@ -121,33 +101,22 @@ static int set_breakpoints(struct vmi_vcpu *owner,
                            const struct vmlib_breakpoint bp[VMLIB_BREAKPOINTS])
 {
     struct vtx_cpu *v = owner->impl;
-    vmi_engine_breakpoints(&v->e, bp);
+    vmi_engine_set_breakpoints(&v->e, bp);
     return 0;
 }
 
 static int set_cpuid(struct vmi_vcpu *owner, const struct vmlib_cpuid_leaf *model, uint32_t n)
 {
     struct vtx_cpu *v = owner->impl;
-    vmi_engine_model(&v->e, model, n);
+    vmi_model_from_api(model, n, &v->e.cpuid);
+    (void)vmi_engine_use_model(&v->e);
     return 0;
 }
 
 static uint32_t get_cpuid(struct vmi_vcpu *owner, struct vmlib_cpuid_leaf *model)
 {
     const struct vtx_cpu *v = owner->impl;
-    const struct x86_cpuid_table *t = &v->e.cpuid;
-    for (uint32_t i = 0; i < t->count; i++) {
-        const struct x86_cpuid_leaf *l = &t->leaf[i];
-        bool sub = l->subleaf != UINT32_MAX;
-        model[i] = (struct vmlib_cpuid_leaf){.leaf = l->leaf,
-                                             .subleaf = sub ? l->subleaf : 0,
-                                             .flags = sub ? VMLIB_CPUID_SUBLEAF : 0,
-                                             .eax = l->eax,
-                                             .ebx = l->ebx,
-                                             .ecx = l->ecx,
-                                             .edx = l->edx};
-    }
-    return t->count;
+    return vmi_model_to_api(&v->e.cpuid, model);
 }
 
 static void translate(struct vmi_vcpu *owner, uint64_t gva, uint32_t access, bool user,

@@ -6,6 +6,7 @@
 #include <cpuid.h>
 #include <string.h>
 
+#include "state/state.h"
 #include "vtx/vtx.h"
 #include "x86/features.h"
 
@@ -84,7 +85,6 @@ static void take_away(struct x86_cpuid_table *t, uint32_t leaf, unsigned reg, un
 void vtx_cpuid_default(const struct vtx_cpu *v, struct x86_cpuid_table *t)
 {
     const struct vmlib_vtx_info *info = &v->vm->info;
-    const struct vmi_vcpu *o = v->e.owner;
     uint64_t host[4];
     x86_host_features(host);
     if (!(info->cr4_may >> 18 & 1) || (info->xcr0_may & 7) != 7) {
@@ -93,12 +93,7 @@ void vtx_cpuid_default(const struct vtx_cpu *v, struct x86_cpuid_table *t)
         for (size_t i = 0; i < sizeof(needs_xsave) / sizeof(needs_xsave[0]); i++)
             host[needs_xsave[i] >> 6] &= ~(UINT64_C(1) << (needs_xsave[i] & 63));
     }
-    struct x86_cpuid_config cfg = {.apic_id = o->apic_id,
-                                   .ncpus = VMLIB_MAX_VCPUS,
-                                   .tsc_khz = o->vm->tsc_khz,
-                                   .phys_bits = o->vm->phys_bits,
-                                   .host_feat = host};
-    x86_cpuid_default(&cfg, t);
+    vmi_model_default(v->e.owner, host, t);
     keep_native(t);
     for (size_t i = 0; i < sizeof(by_cr4) / sizeof(by_cr4[0]); i++)
         if (!(info->cr4_may >> by_cr4[i].cr4 & 1))

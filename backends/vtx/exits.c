@@ -113,6 +113,18 @@ static void put_result(struct x86_cpu *cpu, uint32_t value, unsigned size)
         *rax = (*rax & ~UINT64_C(0xff)) | (uint8_t)value;
 }
 
+/* The processor has decoded an instruction, and it is done. */
+static bool retired(struct vtx_cpu *v)
+{
+    struct x86_cpu *cpu = &v->e.cpu;
+    cpu->rip += v->run->instruction_length;
+    cpu->shadow = 0;
+    cpu->eflags &= ~X86_FL_RF;
+    cpu->left--;
+    v->e.skip_exec_bp = false;
+    return true;
+}
+
 /* SDM Vol.3C table 27-5. Privilege has been checked. */
 static bool exit_io(struct vtx_cpu *v)
 {
@@ -126,16 +138,15 @@ static bool exit_io(struct vtx_cpu *v)
         return execute(v); /* strings, traps after it */
     uint32_t mask = size == 4 ? UINT32_MAX : (1u << 8 * size) - 1;
     uint32_t value = in ? 0 : (uint32_t)cpu->r[X86_RAX] & mask;
-    e->busy = true;
+    e->in_insn = true;
     enum x86_result r = vmi_engine_port(e, !in, (uint16_t)(q >> 16), size, &value);
-    e->busy = false;
+    e->in_insn = false;
     cpu->rip_set = cpu->resync = false;
     if (r != X86_OK)
         return ready(v) && vmi_engine_after(e);
     if (in)
         put_result(cpu, value, size);
-    vmi_engine_retired(e, cpu->rip + run->instruction_length);
-    return true;
+    return retired(v);
 }
 
 /* --- the table --- */

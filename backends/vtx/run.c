@@ -138,7 +138,9 @@ static bool once(struct vtx_cpu *v)
 {
     struct vmi_engine *e = &v->e;
     struct vmi_vcpu *o = e->owner;
-    /* Kickers store what they want first and this last. */
+    /* Kickers store what they want first and these last. */
+    e->cpu.work = 0;
+    __atomic_store_n(&e->cpu.poll, 0, __ATOMIC_SEQ_CST);
     if (__atomic_exchange_n(&v->run->request, 0, __ATOMIC_SEQ_CST) != 0)
         e->spurious = false;
     if (atomic_load(&o->poll) != 0 || e->leave_after || v->error != 0)
@@ -165,15 +167,22 @@ static bool once(struct vtx_cpu *v)
     return vmi_engine_step(e);
 }
 
+/* The processor does not count instructions for us. */
+static int end(struct vtx_cpu *v)
+{
+    vmi_engine_end(&v->e);
+    v->e.owner->retired = 0;
+    return v->error;
+}
+
 int vtx_run(struct vmi_vcpu *owner)
 {
     struct vtx_cpu *v = owner->impl;
     v->error = 0;
-    owner->retired = 0;
-    vmi_engine_begin(&v->e);
+    vmi_engine_begin(&v->e, UINT64_MAX);
     while (once(v))
         continue;
-    return v->error;
+    return end(v);
 }
 
 int vtx_complete(struct vmi_vcpu *owner, bool fault)
@@ -181,14 +190,17 @@ int vtx_complete(struct vmi_vcpu *owner, bool fault)
     struct vtx_cpu *v = owner->impl;
     v->error = 0;
     owner->retired = 0;
-    if (!fault) {
-        if (!vtx_need_all(v))
-            return v->error;
-        vtx_need_fpu(v);
-        x86_tlb_flush(&v->e.cpu);
+    if (fault) {
+        vmi_engine_complete_fault(&v->e);
+        return 0;
     }
-    vmi_engine_complete(&v->e, fault);
-    return v->error;
+    if (!vtx_need_all(v))
+        return v->error;
+    vtx_need_fpu(v);
+    x86_tlb_flush(&v->e.cpu);
+    vmi_engine_begin(&v->e, UINT64_MAX);
+    vmi_engine_complete(&v->e);
+    return end(v);
 }
 
 void vtx_kick(struct vmi_vcpu *owner)

@@ -6,7 +6,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "state/state.h"
 #include "vtx/vtx.h"
+#include "x86/mem.h"
 
 #define PAGE 4096u
 
@@ -55,12 +57,30 @@ static uint64_t op_tsc(struct x86_cpu *cpu)
     return __builtin_ia32_rdtsc();
 }
 
-static struct x86_ops ops_with_tsc(void)
+static const struct x86_ops ops = {
+    VMI_ENGINE_OPS,
+    .page = vmi_engine_slot_page,
+    .write_phys = vmi_engine_slot_write,
+    .before_rmw = vmi_engine_slot_before_rmw,
+    .tsc = op_tsc,
+    .split_lock = vmi_engine_no_lock,
+    .split_unlock = vmi_engine_no_lock,
+};
+
+/* Around functions of the host program. */
+static void outside(struct vmi_engine *e)
 {
-    struct x86_ops ops = vmi_engine_ops;
-    ops.tsc = op_tsc;
-    return ops;
+    (void)e;
 }
+
+/* The map may have changed; nothing but the TLB knows the old one. */
+static bool inside(struct vmi_engine *e)
+{
+    x86_tlb_flush(&e->cpu);
+    return false;
+}
+
+static const struct vmi_engine_hooks hooks = {.outside = outside, .inside = inside};
 
 static int map_pages(struct vtx_cpu *v)
 {
@@ -79,36 +99,35 @@ static int map_pages(struct vtx_cpu *v)
     return 0;
 }
 
+static int open_vcpu(struct vtx_cpu *v, const struct vmi_vcpu *owner)
+{
+    v->e.cpu.tlb_banks = calloc(X86_NBANKS * X86_TLB_SIZE, sizeof(v->e.cpu.tlb_banks[0]));
+    if (v->e.cpu.tlb_banks == NULL)
+        return vmi_error(VMLIB_E_NOMEM, "no memory for vCPU %u", owner->index);
+    return map_pages(v);
+}
+
 int vtx_vcpu_create(struct vmi_vcpu *owner, bool wait_sipi, const struct vmlib_cpuid_leaf *model,
                     uint32_t n)
 {
-    struct vtx_cpu *v = calloc(1, sizeof(*v) + sizeof(struct x86_ops));
+    struct vtx_cpu *v = calloc(1, sizeof(*v));
     if (v == NULL)
         return vmi_error(VMLIB_E_NOMEM, "no memory for vCPU %u", owner->index);
-    struct x86_ops *ops = (struct x86_ops *)(v + 1);
-    *ops = ops_with_tsc();
     v->vm = owner->vm->impl;
-    int rc = map_pages(v);
-    if (rc == 0) {
-        rc = vmi_engine_init(&v->e, owner, ops, wait_sipi);
-        if (rc != 0) {
-            munmap(v->run, (size_t)VMLIB_VTX_PAGES * PAGE);
-            close(v->fd);
-        }
-    }
+    int rc = open_vcpu(v, owner);
     if (rc != 0) {
+        free(v->e.cpu.tlb_banks);
         free(v);
         return rc;
     }
     owner->impl = v;
+    vmi_engine_init(&v->e, owner, &ops, &hooks);
     if (model != NULL)
-        vmi_engine_model(&v->e, model, n);
+        vmi_model_from_api(model, n, &v->e.cpuid);
     else
         vtx_cpuid_default(v, &v->e.cpuid);
-    x86_cpuid_features(&v->e.cpuid, v->e.cpu.feat);
-    x86_reset(&v->e.cpu, false); /* once more: what it may hold depends on the model */
-    v->e.cpu.wait_sipi = wait_sipi;
-    v->e.cpu.apic_base = 0xfee00800u | (owner->index == 0 ? 0x100u : 0);
+    (void)vmi_engine_use_model(&v->e);
+    vmi_engine_reset(&v->e, wait_sipi);
     v->fresh = v->have_fpu = true;
     v->have = VMLIB_VTX_G_ALL;
     return 0;
@@ -119,6 +138,6 @@ void vtx_vcpu_destroy(struct vmi_vcpu *owner)
     struct vtx_cpu *v = owner->impl;
     munmap(v->run, (size_t)VMLIB_VTX_PAGES * PAGE);
     close(v->fd);
-    vmi_engine_free(&v->e);
+    free(v->e.cpu.tlb_banks);
     free(v);
 }

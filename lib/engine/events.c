@@ -2,28 +2,20 @@
  * Vol.3A table 6-2. */
 #include "engine/engine.h"
 #include "x86/flags.h"
-#include "x86/mem.h"
 
 /* Hand the record in owner->exit to core, standing between two instructions. */
 enum vmi_verdict vmi_engine_dispatch(struct vmi_engine *e)
 {
-    bool busy = e->busy;
+    bool in_insn = e->in_insn;
+    vmi_engine_sync_rip(e);
     x86_fp_sync(&e->cpu);
-    e->busy = false; /* a handler sees and changes rip itself */
+    e->in_insn = false; /* a handler sees and changes rip itself */
+    e->hooks->outside(e);
     enum vmi_verdict verdict = vmi_exit_dispatch(e->owner);
-    e->busy = busy;
-    x86_tlb_flush(&e->cpu); /* the map may have changed */
+    (void)e->hooks->inside(e);
+    e->in_insn = in_insn;
     e->cpu.rip_set = e->cpu.resync = false;
     return verdict;
-}
-
-bool vmi_engine_report_debug(struct vmi_engine *e, uint32_t cause, uint32_t slots, uint64_t address)
-{
-    struct vmlib_exit *exit = &e->owner->exit;
-    exit->reason = VMLIB_EXIT_DEBUG;
-    exit->u.debug = (struct vmlib_exit_debug){.cause = cause, .slots = slots, .address = address};
-    vmi_engine_dispatch(e);
-    return false;
 }
 
 /* Deliver to the guest. show: the host may have asked to see it first. */

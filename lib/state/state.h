@@ -8,6 +8,7 @@
 #include <vmlib/vmlib.h>
 
 #include "x86/cpu.h"
+#include "x86/sys.h"
 
 /* --- state.c --- */
 /* Values that no CPU can hold: VMLIB_E_INVAL, or _UNSUPPORTED for system management mode.
@@ -18,6 +19,15 @@ void vmi_state_get(struct x86_cpu *cpu, uint32_t groups, struct vmlib_state *o);
 void vmi_state_set(struct x86_cpu *cpu, uint32_t groups, const struct vmlib_state *o);
 void vmi_event_from_api(const struct vmlib_event *e, struct x86_event *o);
 void vmi_event_to_api(const struct x86_event *e, struct vmlib_event *o);
+
+/* --- cpuid.c --- */
+void vmi_model_from_api(const struct vmlib_cpuid_leaf *model, uint32_t n,
+                        struct x86_cpuid_table *t);
+uint32_t vmi_model_to_api(const struct x86_cpuid_table *t, struct vmlib_cpuid_leaf *model);
+struct vmi_vcpu;
+/* The default model of a vCPU. host: the features that it may have (x86_host_features()). */
+void vmi_model_default(const struct vmi_vcpu *vcpu, const uint64_t host[4],
+                       struct x86_cpuid_table *t);
 
 /* --- look.c --- without side effects; guest memory is reached through ops->page */
 uint32_t vmi_mode(const struct x86_cpu *cpu); /* VMLIB_MODE_ constant */

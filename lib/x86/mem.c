@@ -160,7 +160,7 @@ static uint64_t raw_load(const uint8_t *host, unsigned size)
     }
 }
 
-static void raw_store(uint8_t *host, uint64_t v, unsigned size)
+void x86_raw_store(uint8_t *host, uint64_t v, unsigned size)
 {
     uintptr_t p = (uintptr_t)host;
     switch (size) {
@@ -223,7 +223,7 @@ static enum x86_result store(struct x86_cpu *cpu, uint64_t lin, uint64_t value, 
             return r;
         if (!s.direct)
             return cpu->ops->write_phys(cpu, s.gpa, lin, value, size);
-        raw_store(s.host, value, size);
+        x86_raw_store(s.host, value, size);
         return X86_OK;
     }
     struct span sp;

@@ -55,6 +55,8 @@ X86_INLINE uint64_t x86_tlb_tag(const struct x86_cpu *cpu, uint64_t lin, unsigne
 }
 
 /* --- slow paths (mem.c). Value in cpu->tmp. size: 1, 2, 4, 8. --- */
+/* A store into host memory inside one page, of 1..8 bytes; powers of two in one piece. */
+void x86_raw_store(uint8_t *host, uint64_t value, unsigned size);
 bool x86_ld_slow(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsigned size);
 bool x86_st_slow(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, uint64_t value,
                  unsigned size);
