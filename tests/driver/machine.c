@@ -166,7 +166,7 @@ int machine_run(struct machine *m)
     int r;
 
     do {
-        r = ioctl(m->vcpu, VMLIB_VTX_RUN, 0);
+        r = fdatasync(m->vcpu);
     } while (r && errno == EINTR);
     return r ? -errno : 0;
 }

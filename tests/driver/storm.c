@@ -145,7 +145,7 @@ static void run(void)
     }
     m.run->dirty |= VMLIB_VTX_G_CONTROLS;
     sent = *m.run;
-    r = ioctl(m.vcpu, VMLIB_VTX_RUN, 0);
+    r = any() % 2 ? ioctl(m.vcpu, VMLIB_VTX_RUN, 0) : fdatasync(m.vcpu);
     if (r == 0) {
         entries[m.run->status & 7]++;
         if (m.run->status == VMLIB_VTX_REFUSED)

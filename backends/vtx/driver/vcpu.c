@@ -44,34 +44,70 @@ void vtx_vcpu_reset(struct vtx_vcpu *v)
 
 /* --- after an exit --- */
 
-#define Q         1u  /* exit qualification */
-#define L         2u  /* instruction length */
-#define I         4u  /* instruction information */
-#define E         8u  /* interruption information */
-#define G         16u /* guest-physical address */
-#define A         32u /* guest-linear address */
+#define Q         1u   /* exit qualification */
+#define L         2u   /* instruction length */
+#define I         4u   /* instruction information */
+#define E         8u   /* interruption information */
+#define G         16u  /* guest-physical address */
+#define A         32u  /* guest-linear address */
+#define X         128u /* an instruction was to be executed: no event was being delivered */
 #define ELSEWHERE (Q | L)
 
 /* Which fields a reason defines (SDM Vol.3C 27.2). */
 static const u8 reads[REASONS] = {
-    [0] = Q | L | E,  [3] = Q,          [7] = 64,
-    [8] = 64,         [9] = Q | L | E,  [10] = L,
-    [12] = L,         [13] = L,         [14] = Q | L,
-    [15] = L,         [16] = L,         [18] = L,
-    [28] = Q | L,     [29] = Q | L,     [30] = Q | L | I | A,
-    [31] = L,         [32] = L,         [43] = 64,
-    [46] = Q | L | I, [47] = Q | L | I, [48] = Q | L | G | A,
-    [49] = Q | G,     [51] = L,         [52] = 64,
-    [54] = L,         [55] = L,         [57] = L | I,
-    [58] = Q | L | I, [61] = L | I,
+    [0] = Q | L | E,
+    [3] = Q,
+    [7] = 64,
+    [8] = 64,
+    [9] = Q | L | E,
+    [10] = L | X,
+    [12] = L | X,
+    [13] = L | X,
+    [14] = Q | L | X,
+    [15] = L | X,
+    [16] = L | X,
+    [18] = L | X,
+    [28] = Q | L | X,
+    [29] = Q | L | X,
+    [30] = Q | L | X,
+    [31] = L | X,
+    [32] = L | X,
+    [43] = 64,
+    [46] = Q | L | I | X,
+    [47] = Q | L | I | X,
+    [48] = Q | L | G | A,
+    [49] = Q | G,
+    [51] = L | X,
+    [52] = 64,
+    [54] = L | X,
+    [55] = L | X,
+    [57] = L | I | X,
+    [58] = Q | L | I | X,
+    [61] = L | I | X,
 };
+
+static u32 fields_of(u32 reason)
+{
+    return reason < REASONS && reads[reason] ? reads[reason] : ELSEWHERE;
+}
+
+/* INS and OUTS (SDM Vol.3C table 27-5). */
+static bool string_access(u32 reason, u64 qualification)
+{
+    return reason == REASON_IO && qualification & 0x10;
+}
 
 static void read_fields(struct vmlib_vtx_run *run, u32 reason)
 {
-    u32 what = reason < REASONS && reads[reason] ? reads[reason] : ELSEWHERE;
+    u32 what = fields_of(reason);
+    u64 qualification;
 
-    if (what & Q)
-        WRITE_ONCE(run->qualification, vmx_read(VMCS_QUALIFICATION));
+    if (what & Q) {
+        qualification = vmx_read(VMCS_QUALIFICATION);
+        WRITE_ONCE(run->qualification, qualification);
+        if (string_access(reason, qualification))
+            what |= I | A;
+    }
     if (what & L)
         WRITE_ONCE(run->instruction_length, (u32)vmx_read(VMCS_EXIT_LENGTH));
     if (what & I)
@@ -154,7 +190,8 @@ enum vtx_next vtx_vcpu_exit(struct vtx_vcpu *v)
         if (event & EVENT_HAS_ERROR)
             WRITE_ONCE(run->exit_error, (u32)vmx_read(VMCS_EXIT_ERROR));
     }
-    vectoring = (u32)vmx_read(VMCS_VECTORING_EVENT);
+    /* SDM Vol.3C 27.2.4 */
+    vectoring = fields_of(reason & 0xffff) & X ? 0 : (u32)vmx_read(VMCS_VECTORING_EVENT);
     WRITE_ONCE(run->vectoring_event, vectoring);
     if (vectoring & EVENT_VALID) {
         WRITE_ONCE(run->vectoring_error, (u32)vmx_read(VMCS_VECTORING_ERROR));

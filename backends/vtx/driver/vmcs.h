@@ -157,6 +157,7 @@ enum vtx_field {
 
 #define REASON_EVENT        0u
 #define REASON_INTERRUPT    1u
+#define REASON_IO           30u
 #define REASON_MC_ENTRY     41u
 #define REASONS             70u
 #define REASON_ENTRY_FAILED 0x80000000u
