@@ -60,7 +60,7 @@ typedef void (*vmlib_lockstep_mask_fn)(void *opaque, const struct vmlib_lockstep
 
 /**
  * Answers a record that both sides have returned. May call vmlib_lockstep_intr(), _nmi(),
- * _inject(), _write() and read the state of either side, nothing else.
+ * _write(), _stop() and read the state of either side, nothing else.
  * @param exit The record of side 0; reads get their value in it. INTERRUPT_WINDOW: the vector.
  * @return #VMLIB_HANDLED; #VMLIB_PASS (reads answer ones, unknown MSRs and hypercalls fault, MSRs
  * and CPUID leaves that side 0 knows have its value; HLT and SHUTDOWN end the lockstep);
@@ -104,7 +104,7 @@ struct vmlib_lockstep_config {
 #define VMLIB_LOCKSTEP_DIFFERENCE 2u
 #define VMLIB_LOCKSTEP_HALTED     3u /**< HLT, and the exit function did not go on */
 #define VMLIB_LOCKSTEP_SHUTDOWN   4u /**< triple fault on both sides */
-#define VMLIB_LOCKSTEP_STOPPED    5u /**< the exit function answered #VMLIB_STOP */
+#define VMLIB_LOCKSTEP_STOPPED    5u /**< the exit function answered #VMLIB_STOP, or _stop() */
 #define VMLIB_LOCKSTEP_STUCK      6u /**< a side gave no record within the deadline */
 
 /** How a run in lockstep ended. */
@@ -187,6 +187,15 @@ VMLIB_API void vmlib_lockstep_destroy(vmlib_lockstep *lockstep);
  */
 VMLIB_API int vmlib_lockstep_run(vmlib_lockstep *lockstep, uint64_t limit,
                                  struct vmlib_lockstep_result *result);
+
+/**
+ * End the vmlib_lockstep_run() in progress, or when there is none, the next, with
+ * #VMLIB_LOCKSTEP_STOPPED. A later run goes on where it was. A cancel of one of the vCPUs alone
+ * does not end it.
+ * @retval VMLIB_E_INVAL lockstep is NULL.
+ * @thread{any, signal-safe}
+ */
+VMLIB_API int vmlib_lockstep_stop(vmlib_lockstep *lockstep);
 
 /**
  * Read one difference.

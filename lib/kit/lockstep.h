@@ -8,6 +8,7 @@
 #ifndef VMI_KIT_LOCKSTEP_H
 #define VMI_KIT_LOCKSTEP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <vmlib/lockstep.h>
@@ -81,6 +82,7 @@ struct vmlib_lockstep {
     uint32_t differences;
     bool vanished; /* the difference does not show up in single steps */
     bool budgets;  /* both have exact ones */
+    atomic_bool stop;
 };
 
 /* lockstep_memory.c */

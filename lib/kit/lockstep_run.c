@@ -35,16 +35,28 @@ static uint64_t slice_left(const struct vmlib_lockstep *l, const struct vmi_ls_s
     return done < l->config.slice ? l->config.slice - done : 0;
 }
 
+static bool cancelled(const struct vmlib_exit *e)
+{
+    return e->reason == VMLIB_EXIT_CANCELLED;
+}
+
+/* A cancel is no record of the guest: the side goes on, unless vmlib_lockstep_stop() sent it. */
 static int run_side(struct vmlib_lockstep *l, unsigned side, bool step)
 {
-    struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
+    struct vmi_ls_side *s = &l->side[side];
+    int error;
 
-    args.deadline_ns = l->config.deadline_ns;
-    if (step)
-        args.flags = VMLIB_RUN_SINGLE_STEP;
-    else if (l->budgets)
-        args.budget = slice_left(l, &l->side[side]) ? slice_left(l, &l->side[side]) : 1;
-    return call_run(l, side, &args);
+    do {
+        struct vmlib_run_args args = VMLIB_RUN_ARGS_INIT;
+
+        args.deadline_ns = l->config.deadline_ns;
+        if (step)
+            args.flags = VMLIB_RUN_SINGLE_STEP;
+        else if (l->budgets)
+            args.budget = slice_left(l, s) ? slice_left(l, s) : 1;
+        error = call_run(l, side, &args);
+    } while (!error && cancelled(&s->exit) && (l->replaying || !atomic_load(&l->stop)));
+    return error;
 }
 
 static bool is_step(const struct vmlib_exit *e)
@@ -77,7 +89,19 @@ static int finish_rep(struct vmlib_lockstep *l, unsigned side)
     return 0;
 }
 
-static int advance(struct vmlib_lockstep *l, bool step)
+/* Side `i` has been stopped: what the other one has returned waits for it. */
+static uint32_t stopped(struct vmlib_lockstep *l, unsigned i)
+{
+    struct vmi_ls_side *first = &l->side[0];
+
+    if (i == 1) {
+        first->fresh = true;
+        first->records -= !is_limit(&first->exit);
+    }
+    return VMLIB_LOCKSTEP_STOPPED;
+}
+
+static int advance(struct vmlib_lockstep *l, bool step, uint32_t *end)
 {
     for (unsigned i = 0; i < 2; i++) {
         struct vmi_ls_side *s = &l->side[i];
@@ -90,6 +114,10 @@ static int advance(struct vmlib_lockstep *l, bool step)
         }
         if (error)
             return error;
+        if (cancelled(&s->exit)) {
+            *end = stopped(l, i);
+            return 0;
+        }
         s->fresh = false;
         if (!is_limit(&s->exit))
             s->history[s->records++ % VMI_LS_HISTORY] = s->exit;
@@ -109,7 +137,7 @@ static int peek(struct vmlib_lockstep *l)
         error = call_run(l, i, NULL);
         if (error)
             return error;
-        s->fresh = s->exit.reason != VMLIB_EXIT_CANCELLED;
+        s->fresh = !cancelled(&s->exit);
         if (!s->fresh)
             s->exit = before;
     }
@@ -176,9 +204,9 @@ static int turn(struct vmlib_lockstep *l, bool step, bool last, uint32_t *end)
 {
     const struct vmlib_exit *a = &l->side[0].exit, *b = &l->side[1].exit;
     bool limit;
-    int error = advance(l, step);
+    int error = advance(l, step, end);
 
-    if (error)
+    if (error || *end)
         return error;
     if (a->reason == VMLIB_EXIT_DEADLINE || b->reason == VMLIB_EXIT_DEADLINE) {
         if (!l->config.run || a->reason != b->reason) {
@@ -327,7 +355,10 @@ int vmlib_lockstep_run(vmlib_lockstep *lockstep, uint64_t limit,
     for (uint64_t n = 1; !error && !l->result.end; n++) {
         uint32_t end = 0;
 
-        error = turn(l, step, limit && n >= limit, &end);
+        if (atomic_load(&l->stop))
+            end = VMLIB_LOCKSTEP_STOPPED;
+        else
+            error = turn(l, step, limit && n >= limit, &end);
         if (!error && l->differences)
             error = differs(l);
         if (!l->result.end)
@@ -335,10 +366,22 @@ int vmlib_lockstep_run(vmlib_lockstep *lockstep, uint64_t limit,
     }
     if (error)
         return error;
+    if (l->result.end == VMLIB_LOCKSTEP_STOPPED)
+        atomic_store(&l->stop, false);
     l->result.size = sizeof(l->result);
     l->result.differences = l->differences;
     l->result.instructions[0] = l->side[0].instructions;
     l->result.instructions[1] = l->side[1].instructions;
     *result = l->result;
+    return 0;
+}
+
+int vmlib_lockstep_stop(vmlib_lockstep *lockstep)
+{
+    if (!lockstep)
+        return vmi_dev_error(VMLIB_E_INVAL, "lockstep is NULL");
+    atomic_store(&lockstep->stop, true);
+    for (unsigned i = 0; i < 2; i++)
+        vmlib_vcpu_cancel(lockstep->side[i].vcpu);
     return 0;
 }

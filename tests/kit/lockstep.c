@@ -3,6 +3,8 @@
  * The second argument is a copy of the library whose instructions can be made wrong.
  */
 #include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include <vmlib/lockstep.h>
 
@@ -17,6 +19,7 @@ struct pair {
     struct device device;
     vmlib_lockstep *lockstep;
     void *library; /* of side 1 */
+    atomic_bool done;
 };
 
 static int answer(void *opaque, vmlib_lockstep *l, struct vmlib_exit *exit)
@@ -169,6 +172,75 @@ static void limits(void **state)
     assert_int_equal(r.records, p.device.records);
     assert_in_range(runs, r.records / 7, r.records / 7 + 1);
     close_pair(&p);
+}
+
+/* Stopped at every record and meanwhile, it loses nothing. */
+static int answer_and_stop(void *opaque, vmlib_lockstep *l, struct vmlib_exit *exit)
+{
+    int rc = answer(opaque, l, exit);
+
+    OK(vmlib_lockstep_stop(l));
+    return rc;
+}
+
+static void *keep_stopping(void *opaque)
+{
+    struct pair *p = opaque;
+
+    while (!atomic_load(&p->done))
+        OK(vmlib_lockstep_stop(p->lockstep));
+    return NULL;
+}
+
+static void run_stopped(uint32_t grain, uint64_t slice, bool thread)
+{
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config = open_pair(&p, -1, 16, &region);
+    uint64_t stops = 0;
+    pthread_t other;
+
+    config.grain = grain;
+    config.slice = slice;
+    config.exit = thread ? answer : answer_and_stop;
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    OK(vmlib_lockstep_stop(p.lockstep));
+    OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_STOPPED);
+    assert_int_equal(r.records, 0);
+    OK(vmlib_vcpu_cancel(p.side[0].vcpu)); /* says nothing about the guest */
+    if (thread)
+        assert_int_equal(pthread_create(&other, NULL, keep_stopping, &p), 0);
+    do {
+        OK(vmlib_lockstep_run(p.lockstep, 0, &r));
+        stops += r.end == VMLIB_LOCKSTEP_STOPPED;
+        if (thread && stops == 1000) {
+            atomic_store(&p.done, true);
+            pthread_join(other, NULL);
+        }
+    } while (r.end == VMLIB_LOCKSTEP_STOPPED);
+    if (r.differences)
+        fail_msg("%s", report(p.lockstep));
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_HALTED);
+    assert_int_equal(r.records, p.device.records);
+    assert_int_equal(r.instructions[0], r.instructions[1]);
+    if (!thread)
+        assert_in_range(stops, r.records - 1, r.records);
+    if (thread && stops < 1000) {
+        atomic_store(&p.done, true);
+        pthread_join(other, NULL);
+    }
+    close_pair(&p);
+}
+
+static void stops(void **state)
+{
+    (void)state;
+    run_stopped(VMLIB_LOCKSTEP_EXIT, 50, false);
+    run_stopped(VMLIB_LOCKSTEP_EXIT, 0, true);
+    run_stopped(VMLIB_LOCKSTEP_EXIT, 50, true);
+    run_stopped(VMLIB_LOCKSTEP_INSN, 50, true);
 }
 
 /* --- wrong instructions --- */
@@ -512,11 +584,17 @@ static int run_user(const char *name)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_exits), cmocka_unit_test(equal_instructions),
-        cmocka_unit_test(limits),      cmocka_unit_test(find_with_own_devices),
-        cmocka_unit_test(find_each),   cmocka_unit_test(sound_copy),
-        cmocka_unit_test(excused),     cmocka_unit_test(meddled),
-        cmocka_unit_test(inputs),      cmocka_unit_test(wrong_use),
+        cmocka_unit_test(equal_exits),
+        cmocka_unit_test(equal_instructions),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(stops),
+        cmocka_unit_test(find_with_own_devices),
+        cmocka_unit_test(find_each),
+        cmocka_unit_test(sound_copy),
+        cmocka_unit_test(excused),
+        cmocka_unit_test(meddled),
+        cmocka_unit_test(inputs),
+        cmocka_unit_test(wrong_use),
     };
 
     if (argc < 2) {
