@@ -59,7 +59,8 @@ struct vmlib_vm_config {
                             backend's limit is lower */
     uint32_t msr_policy; /**< VMLIB_MSR_ constant */
     uint32_t reserved;
-    vmlib_log_fn log; /**< may be NULL */
+    vmlib_log_fn log; /**< may be NULL; the first message says which backend was taken, and why
+                         others were not */
     void *log_opaque; /**< must live as long as the VM */
 };
 #define VMLIB_VM_CONFIG_INIT                                                          \

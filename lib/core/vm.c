@@ -188,6 +188,7 @@ int vmlib_vm_create(const struct vmlib_vm_config *config, vmlib_vm **out)
     if (v->pub.tsc_khz == 0) { /* the backend has none of its own either */
         v->pub.tsc_khz = DEFAULT_TSC_KHZ;
     }
+    vmi_log(&v->pub, VMLIB_LOG_INFO, "vm: the backend is %s%s", b->name, choice.text);
     *vm = v;
     return 0;
 }
