@@ -5,11 +5,6 @@
 #include "core.h"
 #include "records.inc"
 
-static int check(lua_State *L, int code)
-{
-    return code < 0 ? core_devices_error(L, code) : 0;
-}
-
 vmlib_console *core_console(lua_State *L, int index)
 {
     struct lua_console *self = luaL_checkudata(L, index, TYPE_CONSOLE);
@@ -29,9 +24,9 @@ int core_console_create(lua_State *L)
     config.limit = core_option(L, 1, "limit", 64, config.limit);
     config.flags = core_option_flag(L, 1, "virtio") ? VMLIB_CONSOLE_VIRTIO : 0;
     self = lua_newuserdatauv(L, sizeof(*self), 2);
-    *self = (struct lua_console){NULL, false};
+    *self = (struct lua_console){NULL, NULL, false};
     luaL_setmetatable(L, TYPE_CONSOLE);
-    check(L, vmlib_console_create(&config, &self->console));
+    core_devices_check(L, vmlib_console_create(&config, &self->console));
     return 1;
 }
 
@@ -82,8 +77,11 @@ static int console_start(lua_State *L)
     if (core_vm_of(L, 2)->functions)
         return core_error_text(L, VMLIB_E_UNSUPPORTED,
                                "console: its threads cannot call the Lua functions of this VM");
-    check(L, vmlib_console_start(console, machine, vcpus, count));
+    if (self->owner && self->owner != lua_touserdata(L, 2))
+        return core_error_text(L, VMLIB_E_STATE, "console: it belongs to another machine");
+    core_devices_check(L, vmlib_console_start(console, machine, vcpus, count));
     self->started = true;
+    self->owner = lua_touserdata(L, 2);
     lua_pushvalue(L, 2);
     lua_setiuservalue(L, 1, 1);
     lua_pushvalue(L, 3);
@@ -121,11 +119,11 @@ static int console_expect(lua_State *L)
     } else {
         texts[0] = luaL_checkstring(L, 2);
     }
-    check(L, vmlib_console_expect(console, texts, count, seconds(L, 3), &index));
+    core_devices_check(L, vmlib_console_expect(console, texts, count, seconds(L, 3), &index));
     lua_pushinteger(L, (lua_Integer)index + 1);
     vmlib_console_before(console, NULL, &bytes);
     p = luaL_buffinitsize(L, &buffer, bytes + 1);
-    check(L, vmlib_console_before(console, p, &bytes));
+    core_devices_check(L, vmlib_console_before(console, p, &bytes));
     luaL_pushresultsize(&buffer, bytes);
     return 2;
 }
@@ -136,7 +134,7 @@ static int console_send(lua_State *L)
     size_t bytes;
     const char *data = luaL_checklstring(L, 2, &bytes);
 
-    return check(L, vmlib_console_send(console, data, bytes, seconds(L, 3)));
+    return core_devices_check(L, vmlib_console_send(console, data, bytes, seconds(L, 3)));
 }
 
 static int console_wait(lua_State *L)
@@ -144,7 +142,8 @@ static int console_wait(lua_State *L)
     vmlib_console *console = core_console(L, 1);
     uint64_t ns = seconds(L, 2);
 
-    check(L, vmlib_console_wait(console, ns, core_record_new(L, RECORD_MACHINE_RESULT)));
+    core_devices_check(L,
+                       vmlib_console_wait(console, ns, core_record_new(L, RECORD_MACHINE_RESULT)));
     return 1;
 }
 

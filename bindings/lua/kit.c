@@ -7,11 +7,6 @@
 
 #define TYPE_RING "vmlib.Ring"
 
-static int check(lua_State *L, int code)
-{
-    return code < 0 ? core_devices_error(L, code) : 0;
-}
-
 /* --- rings --- */
 
 struct lua_ring {
@@ -42,7 +37,7 @@ int core_ring_create(lua_State *L)
     luaL_setmetatable(L, TYPE_RING);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
-    check(L, vmlib_ring_create(vm->vm, &config, &self->ring));
+    core_devices_check(L, vmlib_ring_create(vm->vm, &config, &self->ring));
     return 1;
 }
 
@@ -59,27 +54,25 @@ static int ring_close(lua_State *L)
 static int ring_watch(lua_State *L)
 {
     struct vmlib_ring_watch watch = VMLIB_RING_WATCH_INIT;
-    vmlib_ring *ring = ring_of(L);
 
     watch.kind = (uint32_t)core_number(L, 2, 32);
     watch.first = core_number(L, 3, 64);
     watch.last = lua_isnoneornil(L, 4) ? watch.first : core_number(L, 4, 64);
     watch.answer = core_option(L, 5, "answer", 64, 0);
     watch.flags = core_option_flag(L, 5, "pass_on") ? VMLIB_WATCH_PASS : 0;
-    return check(L, vmlib_ring_watch(ring, &watch));
+    return core_devices_check(L, vmlib_ring_watch(ring_of(L), &watch));
 }
 
 /* ring:take() -> string of 24-byte events, for string.unpack(vmlib.RING_FORMAT, s, position) */
 static int ring_take(lua_State *L)
 {
     const struct vmlib_ring_event *events;
-    vmlib_ring *ring = ring_of(L);
     uint32_t count;
 
     for (int i = 0; i < 2; i++) { /* up to the end of its memory, and from its start */
-        vmlib_ring_peek(ring, &events, &count);
+        vmlib_ring_peek(ring_of(L), &events, &count);
         lua_pushlstring(L, (const char *)events, count * sizeof(*events));
-        vmlib_ring_consume(ring, count);
+        core_devices_check(L, vmlib_ring_consume(ring_of(L), count));
     }
     lua_concat(L, 2);
     return 1;
@@ -197,7 +190,7 @@ int core_call(lua_State *L)
         lua_pushvalue(L, run.error);
         return lua_error(L);
     }
-    check(L, rc);
+    core_devices_check(L, rc);
     self->last = result->exit;
     lua_settop(L, place);
     for (uint32_t i = 0; i < config.arg_count; i++)
@@ -212,7 +205,7 @@ int core_elf_symbol(lua_State *L)
     size_t bytes;
     const char *elf = luaL_checklstring(L, 1, &bytes);
 
-    check(L, vmlib_elf_symbol(elf, bytes, luaL_checkstring(L, 2), &address, &length));
+    core_devices_check(L, vmlib_elf_symbol(elf, bytes, luaL_checkstring(L, 2), &address, &length));
     lua_pushinteger(L, (lua_Integer)address);
     lua_pushinteger(L, (lua_Integer)length);
     return 2;

@@ -41,11 +41,17 @@ static int boot_detect(lua_State *L)
     return rc < 0 ? core_devices_error(L, rc) : 1;
 }
 
-static int exit_name(lua_State *L)
-{
-    lua_pushstring(L, vmlib_exit_name((uint32_t)core_number(L, 1, 32)));
-    return 1;
-}
+/* Short names; nil for numbers that this version does not know. */
+#define NAME_FUNCTION(function)                                               \
+    static int function(lua_State *L)                                         \
+    {                                                                         \
+        lua_pushstring(L, vmlib_##function((uint32_t)core_number(L, 1, 32))); \
+        return 1;                                                             \
+    }
+NAME_FUNCTION(exit_name)
+NAME_FUNCTION(feature_name)
+NAME_FUNCTION(boot_format_name)
+NAME_FUNCTION(machine_end_name)
 
 static int version(lua_State *L)
 {
@@ -72,6 +78,15 @@ int luaopen_vmlib(lua_State *L)
                                          {"backend_feature", backend_feature},
                                          {"backend_by_name", backend_by_name},
                                          {"exit_name", exit_name},
+                                         {"feature_name", feature_name},
+                                         {"boot_format_name", boot_format_name},
+                                         {"machine_end_name", machine_end_name},
+                                         {"backend_pick", core_backend_pick},
+                                         {"buffer", core_buffer_create},
+                                         {"handoff_cpuid", core_handoff_cpuid},
+                                         {"handoff_memory", core_handoff_memory},
+                                         {"handoff_vcpu", core_handoff_vcpu},
+                                         {"lockstep", core_lockstep_create},
                                          {"version", version},
                                          {NULL, NULL}};
 
@@ -83,6 +98,7 @@ int luaopen_vmlib(lua_State *L)
     core_machine_init(L);
     core_kit_init(L);
     core_console_init(L);
+    core_lockstep_init(L);
     luaL_newlib(L, functions);
     core_records_init(L);
     lua_pushliteral(L, "<I8I8I4BBBx"); /* of one event in ring:take() */

@@ -35,6 +35,16 @@ int core_devices_error(lua_State *L, int code)
     return core_error_text(L, code, vmlib_devices_last_error());
 }
 
+int core_check(lua_State *L, int code)
+{
+    return code < 0 ? core_error(L, code) : 0;
+}
+
+int core_devices_check(lua_State *L, int code)
+{
+    return code < 0 ? core_devices_error(L, code) : 0;
+}
+
 void core_errors_init(lua_State *L)
 {
     luaL_newmetatable(L, "vmlib.Error");
@@ -407,12 +417,16 @@ static int record_text(lua_State *L)
     luaL_addstring(&buffer, "{");
     for (unsigned i = 0; i < r->type->count; i++) {
         const struct record_field *field = &r->type->fields[i];
-        char text[96];
+        const char *p = data_of(r) + field->offset;
+        char text[320];
 
-        if (field->count || field->kind == RECORD_STRUCT)
+        if (field->kind == RECORD_TEXT)
+            snprintf(text, sizeof(text), "%s = '%.*s', ", field->name, field->count, p);
+        else if (field->count || field->kind == RECORD_STRUCT)
             continue;
-        snprintf(text, sizeof(text), "%s = 0x%llx, ", field->name,
-                 (unsigned long long)load(data_of(r) + field->offset, field->kind));
+        else
+            snprintf(text, sizeof(text), "%s = 0x%llx, ", field->name,
+                     (unsigned long long)load(p, field->kind));
         luaL_addstring(&buffer, text);
     }
     luaL_addstring(&buffer, "}");
@@ -510,8 +524,10 @@ void core_push_type(lua_State *L, const char *name, const luaL_Reg *methods, lua
     lua_newtable(L);
     luaL_setfuncs(L, methods, 0);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, gc);
-    lua_setfield(L, -2, "__gc");
+    if (gc) {
+        lua_pushcfunction(L, gc);
+        lua_setfield(L, -2, "__gc");
+    }
     lua_pushstring(L, name);
     lua_setfield(L, -2, "__metatable"); /* scripts cannot take the finalizer */
 }

@@ -41,7 +41,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
     }
     atomic_signal_fence(memory_order_acquire);
     run = current;
-    if (run && run->machine)
+    if (run && run->lockstep)
+        vmlib_lockstep_stop(run->lockstep);
+    else if (run && run->machine)
         vmlib_machine_stop(run->machine);
     else if (run)
         vmlib_vcpu_cancel_run(run->running, run->generation);
@@ -68,7 +70,7 @@ static void install(void)
 
 /* --- the frame of a run --- */
 
-void core_run_begin(lua_State *L, struct lua_run *run, int vcpu, vmlib_machine *machine)
+void core_run_prepare(lua_State *L, struct lua_run *run, int vcpu, vmlib_machine *machine)
 {
     struct lua_vcpu *self = core_vcpu(L, vcpu);
     struct lua_vm *vm;
@@ -76,8 +78,9 @@ void core_run_begin(lua_State *L, struct lua_run *run, int vcpu, vmlib_machine *
     luaL_checkstack(L, 24, "run");
     *run = (struct lua_run){.L = L, .running = self->vcpu, .machine = machine};
     vm = core_vm_of(L, vcpu);
+    run->vm = run->home = vm;
     lua_getiuservalue(L, -1, 1);
-    run->functions = lua_gettop(L);
+    run->functions = run->outputs = lua_gettop(L);
     lua_pushvalue(L, vcpu);
     run->vcpu = lua_gettop(L);
     core_record_new(L, RECORD_EXIT);
@@ -85,8 +88,13 @@ void core_run_begin(lua_State *L, struct lua_run *run, int vcpu, vmlib_machine *
     run->record = lua_touserdata(L, run->exit);
     lua_pushnil(L);
     run->error = lua_gettop(L);
-    run->generation = vmlib_vcpu_generation(self->vcpu);
-    vm->running++; /* nothing below raises an error */
+}
+
+/* Raises no error. */
+void core_run_start(struct lua_run *run)
+{
+    ((struct lua_vm *)lua_touserdata(run->L, run->functions - 1))->running++;
+    run->generation = vmlib_vcpu_generation(run->running);
     run->outer = core_run;
     core_run = run;
     if (main_thread()) {
@@ -94,6 +102,12 @@ void core_run_begin(lua_State *L, struct lua_run *run, int vcpu, vmlib_machine *
         atomic_signal_fence(memory_order_release);
         current = run;
     }
+}
+
+void core_run_begin(lua_State *L, struct lua_run *run, int vcpu, vmlib_machine *machine)
+{
+    core_run_prepare(L, run, vcpu, machine);
+    core_run_start(run);
 }
 
 void core_run_end(struct lua_run *run)
@@ -104,10 +118,12 @@ void core_run_end(struct lua_run *run)
     }
     core_run = run->outer;
     ((struct lua_vm *)lua_touserdata(run->L, run->functions - 1))->running--;
+    if (!core_run)
+        core_log_deliver(run->L, run->functions - 1);
 }
 
 /* Under lua_pcall() failed: keep the error for run's caller. */
-static void keep_error(struct lua_run *run)
+void core_run_fail(struct lua_run *run)
 {
     if (run->failed) {
         lua_pop(run->L, 1); /* there can be only one */
@@ -165,7 +181,7 @@ static int answer_table(lua_State *L, struct vmlib_exit *exit)
     return VMLIB_HANDLED;
 }
 
-static int decode(lua_State *L, struct vmlib_exit *exit)
+static int decode(lua_State *L, struct vmlib_exit *exit, int otherwise)
 {
     static const char *const words[] = {"handled", "pass", "inject", "stop"};
     const struct vmlib_event *event;
@@ -173,7 +189,7 @@ static int decode(lua_State *L, struct vmlib_exit *exit)
 
     switch (lua_type(L, -1)) {
     case LUA_TNIL:
-        return VMLIB_HANDLED;
+        return otherwise;
     case LUA_TNUMBER:
         return answer_number(L, exit);
     case LUA_TTABLE:
@@ -196,46 +212,31 @@ static int decode(lua_State *L, struct vmlib_exit *exit)
     return VMLIB_INJECT;
 }
 
-/* Under lua_pcall(): function, vCPU, record -> answer. */
+/* Under lua_pcall(): answer for nothing, function, who, record -> answer. */
 static int call_handler(lua_State *L)
 {
-    struct lua_record *record = lua_touserdata(L, 3);
+    struct lua_record *record = lua_touserdata(L, 4);
+    int otherwise = (int)lua_tointeger(L, 1);
 
     lua_call(L, 2, 1);
-    lua_pushinteger(L, decode(L, (struct vmlib_exit *)(void *)record->data));
+    lua_pushinteger(L, decode(L, (struct vmlib_exit *)(void *)record->data, otherwise));
     return 1;
 }
 
-/* --- calls from the library --- */
-
-struct hook {
-    int function; /* number in the VM's table */
-    atomic_bool removed;
-};
-
-static int on_exit_record(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
+int core_run_ask(struct lua_run *run, int who, int otherwise, struct vmlib_exit *exit)
 {
-    struct hook *hook = opaque;
-    struct lua_run *run = core_run;
-    lua_State *L;
-    int answer;
+    lua_State *L = run->L;
+    int answer = VMLIB_E_USER;
 
-    if (!run || run->running != vcpu || atomic_load(&hook->removed))
-        return VMLIB_PASS;
-    L = run->L;
-    if (!lua_checkstack(L, 8))
-        return VMLIB_E_NOMEM;
     lua_pushcfunction(L, call_handler);
-    if (lua_rawgeti(L, run->functions, hook->function) == LUA_TNIL) {
-        lua_pop(L, 2);
-        return VMLIB_PASS;
-    }
-    lua_pushvalue(L, run->vcpu);
+    lua_insert(L, -2);
+    lua_pushinteger(L, otherwise);
+    lua_insert(L, -2);
+    lua_pushvalue(L, who);
     lua_pushvalue(L, run->exit);
     run->record->data = (char *)exit;
-    if (lua_pcall(L, 3, 1, 0) != LUA_OK) {
-        keep_error(run);
-        answer = VMLIB_E_USER;
+    if (lua_pcall(L, 4, 1, 0) != LUA_OK) {
+        core_run_fail(run);
     } else {
         answer = (int)lua_tointeger(L, -1);
         lua_pop(L, 1);
@@ -246,18 +247,54 @@ static int on_exit_record(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exi
     return answer;
 }
 
+/* --- calls from the library --- */
+
+struct hook {
+    const void *vm; /* struct lua_vm, as a name */
+    int function;   /* number in its table */
+    atomic_bool removed;
+};
+
+/* Runs of one thread may be inside each other, and a lockstep has two at once. */
+static struct lua_run *run_of_vm(const void *vm)
+{
+    struct lua_run *run = core_run;
+
+    while (run && run->vm != vm)
+        run = run->outer;
+    return run;
+}
+
+static int on_exit_record(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
+{
+    struct hook *hook = opaque;
+    struct lua_run *run = core_run;
+
+    while (run && run->running != vcpu)
+        run = run->outer;
+    if (!run || atomic_load(&hook->removed))
+        return VMLIB_PASS;
+    if (!lua_checkstack(run->L, 12))
+        return VMLIB_E_NOMEM;
+    if (lua_rawgeti(run->L, run->functions, hook->function) == LUA_TNIL) {
+        lua_pop(run->L, 1);
+        return VMLIB_PASS;
+    }
+    return core_run_ask(run, run->vcpu, VMLIB_HANDLED, exit);
+}
+
 /* A doorbell or an output cannot answer: an error ends the run instead. */
 static void on_doorbell(void *opaque, uint64_t value)
 {
     struct hook *hook = opaque;
-    struct lua_run *run = core_run;
+    struct lua_run *run = run_of_vm(hook->vm);
 
     if (!run || atomic_load(&hook->removed) || !lua_checkstack(run->L, 8))
         return;
     lua_rawgeti(run->L, run->functions, hook->function);
     lua_pushinteger(run->L, (lua_Integer)value);
     if (lua_pcall(run->L, 1, 0, 0) != LUA_OK) {
-        keep_error(run);
+        core_run_fail(run);
         vmlib_vcpu_cancel(run->running);
     }
 }
@@ -274,19 +311,22 @@ static int call_output(lua_State *L)
 
 void core_output(void *opaque, const void *data, size_t bytes)
 {
+    const struct lua_sink *sink = opaque;
     struct lua_run *run = core_run;
 
+    while (run && run->home != sink->home)
+        run = run->outer;
     if (!run || !lua_checkstack(run->L, 8))
         return;
     lua_pushcfunction(run->L, call_output);
-    if (lua_rawgeti(run->L, run->functions, (int)(intptr_t)opaque) == LUA_TNIL) {
+    if (lua_rawgeti(run->L, run->outputs, sink->function) == LUA_TNIL) {
         lua_pop(run->L, 2);
         return;
     }
     lua_pushlightuserdata(run->L, (void *)(uintptr_t)data);
     lua_pushinteger(run->L, (lua_Integer)bytes);
     if (lua_pcall(run->L, 3, 0, 0) != LUA_OK) {
-        keep_error(run);
+        core_run_fail(run);
         if (run->machine)
             vmlib_machine_stop(run->machine);
     }
@@ -318,6 +358,7 @@ static struct lua_handler *new_handler(lua_State *L, int function)
     self->hook = calloc(1, sizeof(*self->hook));
     if (!self->hook)
         luaL_error(L, "not enough memory");
+    self->hook->vm = lua_touserdata(L, 1);
     atomic_init(&self->hook->removed, false);
     if (function)
         self->hook->function = self->function = core_function_keep(L, 1, function);

@@ -49,11 +49,6 @@ static int vcpu_gc(lua_State *L)
     return 0;
 }
 
-static int check(lua_State *L, int code)
-{
-    return code < 0 ? core_error(L, code) : 0;
-}
-
 /* --- run --- */
 
 /* vcpu:run{budget=, deadline_ns=, wait=, step=, generation=} -> Exit */
@@ -125,14 +120,14 @@ static int vcpu_complete(lua_State *L)
         lua_pushvalue(L, run.error);
         return lua_error(L);
     }
-    return check(L, rc);
+    return core_check(L, rc);
 }
 
 static int vcpu_fault(lua_State *L)
 {
     uint32_t code = lua_isnoneornil(L, 3) ? 0 : (uint32_t)core_number(L, 3, 32);
 
-    return check(
+    return core_check(
         L, vmlib_vcpu_complete_fault(core_vcpu(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32), code));
 }
 
@@ -142,9 +137,9 @@ static int vcpu_cancel(lua_State *L)
 {
     struct lua_vcpu *self = core_vcpu(L, 1);
 
-    return check(L, lua_isnoneornil(L, 2)
-                        ? vmlib_vcpu_cancel(self->vcpu)
-                        : vmlib_vcpu_cancel_run(self->vcpu, core_number(L, 2, 64)));
+    return core_check(L, lua_isnoneornil(L, 2)
+                             ? vmlib_vcpu_cancel(self->vcpu)
+                             : vmlib_vcpu_cancel_run(self->vcpu, core_number(L, 2, 64)));
 }
 
 static int vcpu_generation(lua_State *L)
@@ -155,35 +150,36 @@ static int vcpu_generation(lua_State *L)
 
 static int vcpu_set_intr(lua_State *L)
 {
-    return check(L, vmlib_vcpu_set_intr(core_vcpu(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
+    return core_check(L,
+                      vmlib_vcpu_set_intr(core_vcpu(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
 }
 
 static int vcpu_nmi(lua_State *L)
 {
-    return check(L, vmlib_vcpu_nmi(core_vcpu(L, 1)->vcpu));
+    return core_check(L, vmlib_vcpu_nmi(core_vcpu(L, 1)->vcpu));
 }
 
 static int vcpu_init(lua_State *L)
 {
-    return check(L, vmlib_vcpu_init(core_vcpu(L, 1)->vcpu));
+    return core_check(L, vmlib_vcpu_init(core_vcpu(L, 1)->vcpu));
 }
 
 static int vcpu_sipi(lua_State *L)
 {
-    return check(L, vmlib_vcpu_sipi(core_vcpu(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
+    return core_check(L, vmlib_vcpu_sipi(core_vcpu(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
 }
 
 /* --- events, debugging --- */
 
 static int vcpu_window(lua_State *L)
 {
-    return check(L, vmlib_vcpu_request_interrupt_window(core_vcpu(L, 1)->vcpu,
-                                                        (uint32_t)core_number(L, 2, 32)));
+    return core_check(L, vmlib_vcpu_request_interrupt_window(core_vcpu(L, 1)->vcpu,
+                                                             (uint32_t)core_number(L, 2, 32)));
 }
 
 static int vcpu_exceptions(lua_State *L)
 {
-    return check(
+    return core_check(
         L, vmlib_vcpu_set_exception_exits(core_vcpu(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
 }
 
@@ -197,7 +193,7 @@ static int vcpu_inject(lua_State *L)
         core_record_new(L, RECORD_EVENT);
         core_record_fill(L, 2);
     }
-    return check(L, vmlib_vcpu_inject(self->vcpu, core_record_check(L, -1, RECORD_EVENT)));
+    return core_check(L, vmlib_vcpu_inject(self->vcpu, core_record_check(L, -1, RECORD_EVENT)));
 }
 
 /* vcpu:set_breakpoint(slot, address, kind, width); address nil: clear */
@@ -211,7 +207,7 @@ static int vcpu_breakpoint(lua_State *L)
     point.width = lua_isnoneornil(L, 5) ? 1 : (uint32_t)core_number(L, 5, 32);
     if (!lua_isnoneornil(L, 3))
         point.address = core_number(L, 3, 64);
-    return check(
+    return core_check(
         L, vmlib_vcpu_set_breakpoint(self->vcpu, slot, lua_isnoneornil(L, 3) ? NULL : &point));
 }
 
@@ -220,8 +216,8 @@ static int vcpu_translate(lua_State *L)
     struct vmlib_translation translation = VMLIB_TRANSLATION_INIT;
     uint32_t access = lua_isnoneornil(L, 3) ? VMLIB_ACCESS_READ : (uint32_t)core_number(L, 3, 32);
 
-    check(L,
-          vmlib_vcpu_translate(core_vcpu(L, 1)->vcpu, core_number(L, 2, 64), access, &translation));
+    core_check(L, vmlib_vcpu_translate(core_vcpu(L, 1)->vcpu, core_number(L, 2, 64), access,
+                                       &translation));
     core_record_copy(L, RECORD_TRANSLATION, &translation);
     return 1;
 }
@@ -233,7 +229,7 @@ static int vcpu_read(lua_State *L)
     luaL_Buffer buffer;
     char *p = luaL_buffinitsize(L, &buffer, bytes);
 
-    check(L, vmlib_vcpu_read_virt(self->vcpu, gva, p, bytes));
+    core_check(L, vmlib_vcpu_read_virt(self->vcpu, gva, p, bytes));
     luaL_pushresultsize(&buffer, bytes);
     return 1;
 }
@@ -244,7 +240,7 @@ static int vcpu_write(lua_State *L)
     size_t bytes;
     const char *data = luaL_checklstring(L, 3, &bytes);
 
-    return check(L, vmlib_vcpu_write_virt(self->vcpu, core_number(L, 2, 64), data, bytes));
+    return core_check(L, vmlib_vcpu_write_virt(self->vcpu, core_number(L, 2, 64), data, bytes));
 }
 
 /* --- state --- */
@@ -260,7 +256,7 @@ static int vcpu_get_state(lua_State *L)
     uint32_t groups = groups_at(L, 2);
     struct vmlib_state *state = core_record_new(L, RECORD_STATE);
 
-    check(L, vmlib_vcpu_get_state(self->vcpu, groups, state));
+    core_check(L, vmlib_vcpu_get_state(self->vcpu, groups, state));
     return 1;
 }
 
@@ -269,7 +265,7 @@ static int vcpu_set_state(lua_State *L)
     struct lua_vcpu *self = core_vcpu(L, 1);
     const struct vmlib_state *state = core_record_check(L, 2, RECORD_STATE);
 
-    return check(L, vmlib_vcpu_set_state(self->vcpu, groups_at(L, 3), state));
+    return core_check(L, vmlib_vcpu_set_state(self->vcpu, groups_at(L, 3), state));
 }
 
 static int push_register(lua_State *L, vmlib_vcpu *vcpu, const struct record_register *reg)
@@ -278,11 +274,11 @@ static int push_register(lua_State *L, vmlib_vcpu *vcpu, const struct record_reg
     uint64_t value = 0;
 
     if (!reg->bytes) {
-        check(L, vmlib_vcpu_get_reg(vcpu, reg->reg, &value));
+        core_check(L, vmlib_vcpu_get_reg(vcpu, reg->reg, &value));
         lua_pushinteger(L, (lua_Integer)value);
         return 1;
     }
-    check(L, vmlib_vcpu_get_reg_wide(vcpu, reg->reg, data, reg->bytes));
+    core_check(L, vmlib_vcpu_get_reg_wide(vcpu, reg->reg, data, reg->bytes));
     if (reg->type)
         core_record_copy(L, (int)(reg->type - record_types), data);
     else
@@ -297,10 +293,10 @@ static int set_register(lua_State *L, vmlib_vcpu *vcpu, const struct record_regi
     const void *data;
 
     if (!reg->bytes)
-        return check(L, vmlib_vcpu_set_reg(vcpu, reg->reg, core_number(L, index, 64)));
+        return core_check(L, vmlib_vcpu_set_reg(vcpu, reg->reg, core_number(L, index, 64)));
     data = reg->type ? core_record_check(L, index, (int)(reg->type - record_types))
                      : luaL_checklstring(L, index, &bytes);
-    return check(L, vmlib_vcpu_set_reg_wide(vcpu, reg->reg, data, (uint32_t)bytes));
+    return core_check(L, vmlib_vcpu_set_reg_wide(vcpu, reg->reg, data, (uint32_t)bytes));
 }
 
 static int vcpu_registers(lua_State *L)
@@ -330,13 +326,18 @@ static int vcpu_cpuid(lua_State *L)
     struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX];
     uint32_t count = VMLIB_CPUID_MAX;
 
-    check(L, vmlib_vcpu_get_cpuid(core_vcpu(L, 1)->vcpu, leaves, &count));
-    lua_createtable(L, (int)count, 0);
-    for (uint32_t i = 0; i < count; i++) {
-        core_record_copy(L, RECORD_CPUID_LEAF, &leaves[i]);
-        lua_rawseti(L, -2, i + 1);
-    }
+    core_check(L, vmlib_vcpu_get_cpuid(core_vcpu(L, 1)->vcpu, leaves, &count));
+    core_push_leaves(L, leaves, count);
     return 1;
+}
+
+static int vcpu_set_cpuid(lua_State *L)
+{
+    struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX];
+    struct lua_vcpu *self = core_vcpu(L, 1);
+    uint32_t count = core_take_leaves(L, 2, leaves);
+
+    return core_check(L, vmlib_vcpu_set_cpuid(self->vcpu, leaves, count));
 }
 
 static int vcpu_index_number(lua_State *L)
@@ -359,10 +360,18 @@ static int vcpu_mock_script(lua_State *L)
     luaL_checktype(L, 2, LUA_TTABLE);
     for (int i = 1; i <= (int)lua_rawlen(L, 2); i++) {
         lua_rawgeti(L, 2, i);
-        check(L, vmlib_mock_script(self->vcpu, core_record_check(L, -1, RECORD_MOCK_STEP), 1));
+        core_check(L, vmlib_mock_script(self->vcpu, core_record_check(L, -1, RECORD_MOCK_STEP), 1));
         lua_pop(L, 1);
     }
     return 0;
+}
+
+static int vcpu_mock_result(lua_State *L)
+{
+    struct lua_vcpu *self = core_vcpu(L, 1);
+
+    core_check(L, vmlib_mock_result(self->vcpu, core_record_new(L, RECORD_MOCK_RESULT)));
+    return 1;
 }
 
 /* --- fields: upvalue 1 has the methods, and registers by number --- */
@@ -412,9 +421,11 @@ void core_vcpu_init(lua_State *L)
                                        {"registers", vcpu_registers},
                                        {"set", vcpu_set},
                                        {"cpuid", vcpu_cpuid},
+                                       {"set_cpuid", vcpu_set_cpuid},
                                        {"index", vcpu_index_number},
                                        {"vm", vcpu_vm},
                                        {"mock_script", vcpu_mock_script},
+                                       {"mock_result", vcpu_mock_result},
                                        {NULL, NULL}};
 
     core_push_type(L, TYPE_VCPU, methods, vcpu_gc);

@@ -13,7 +13,8 @@ build = {
    type = "builtin",
    modules = {
       vmlib = {
-         sources = { "console.c", "kit.c", "machine.c", "module.c", "record.c", "run.c", "vcpu.c", "vm.c" },
+         sources = { "console.c", "handoff.c", "kit.c", "lockstep.c", "machine.c", "module.c", "record.c", "region.c", "run.c",
+                     "vcpu.c", "vm.c" },
          defines = { "_GNU_SOURCE" },
          libraries = { "vmlib-devices", "vmlib" },
          incdirs = { "$(VMLIB_INCDIR)" },

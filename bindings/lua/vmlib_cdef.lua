@@ -609,6 +609,7 @@ int vmlib_lockstep_create(const struct vmlib_lockstep_config *config,
 void vmlib_lockstep_destroy(vmlib_lockstep *lockstep);
 int vmlib_lockstep_run(vmlib_lockstep *lockstep, uint64_t limit,
                                  struct vmlib_lockstep_result *result);
+int vmlib_lockstep_stop(vmlib_lockstep *lockstep);
 int vmlib_lockstep_difference(vmlib_lockstep *lockstep, uint32_t index,
                                         struct vmlib_lockstep_difference *difference);
 int vmlib_lockstep_report(vmlib_lockstep *lockstep, char *text, uint64_t *bytes);

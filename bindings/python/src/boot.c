@@ -98,12 +98,16 @@ PyObject *core_boot_load(PyObject *module, PyObject *args, PyObject *kwargs)
     }
     first = PyTuple_GET_ITEM(args, 0);
     vcpu = (VCPU *)first;
-    if (!core_vcpu_use(vcpu) || !(rest = PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args))))
+    if (!(rest = PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args))))
         return NULL;
     good = core_boot_parse(&boot, rest, kwargs);
     Py_DECREF(rest);
     if (!good)
         return NULL;
+    if (!core_vcpu_use(vcpu)) {
+        core_boot_free(&boot);
+        return NULL;
+    }
     vm = vmlib_vm_ref(vcpu->vm->vm);
     VMLIB_UNLOCKED(rc = vmlib_boot_load(vm, vcpu->vcpu, &boot.params, &result); vmlib_vm_unref(vm));
     core_boot_free(&boot);

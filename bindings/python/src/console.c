@@ -7,7 +7,8 @@ typedef struct {
     PyObject_HEAD vmlib_console *console; /* NULL: closed */
     PyObject *machine;                    /* both set by start() */
     PyObject *vcpus;
-    unsigned busy; /* calls without the interpreter lock: it cannot be closed */
+    const void *owner; /* the machine that writes to it, as a name; NULL: none */
+    unsigned busy;     /* calls without the interpreter lock: it cannot be closed */
 } Console;
 
 #define SLICE_NS UINT64_C(50000000) /* how often a wait looks for signals */
@@ -17,6 +18,24 @@ vmlib_console *core_console(PyObject *object)
     if (!PyObject_TypeCheck(object, &Console_Type))
         return NULL;
     return ((Console *)object)->console;
+}
+
+bool core_console_claim(PyObject *object, const void *machine)
+{
+    Console *self = (Console *)object;
+
+    if (self->owner && self->owner != machine) {
+        core_error_text(VMLIB_E_STATE, "console: it belongs to another machine");
+        return false;
+    }
+    self->owner = machine;
+    return true;
+}
+
+void core_console_leave(PyObject *object, const void *machine)
+{
+    if (PyObject_TypeCheck(object, &Console_Type) && ((Console *)object)->owner == machine)
+        ((Console *)object)->owner = NULL;
 }
 
 static vmlib_console *use(PyObject *object)
@@ -107,19 +126,28 @@ static PyObject *console_enter(PyObject *self, PyObject *unused)
 static PyObject *console_start(PyObject *object, PyObject *args)
 {
     Console *self = (Console *)object;
-    vmlib_console *console = use(object);
+    vmlib_console *console;
     vmlib_vcpu *vcpus[VMLIB_MAX_VCPUS];
     vmlib_machine *machine;
     PyObject *owner, *list, *tuple;
     Py_ssize_t count;
     int rc;
 
-    if (!console || !PyArg_ParseTuple(args, "O!O", &Machine_Type, &owner, &list) ||
-        !(machine = core_machine(owner)) || !(tuple = PySequence_Tuple(list)))
+    if (!PyArg_ParseTuple(args, "O!O", &Machine_Type, &owner, &list) ||
+        !(tuple = PySequence_Tuple(list)))
         return NULL;
+    /* Making the tuple may have closed either. */
+    if (!(console = use(object)) || !(machine = core_machine(owner))) {
+        Py_DECREF(tuple);
+        return NULL;
+    }
     if (self->machine) {
         Py_DECREF(tuple);
         return core_error_text(VMLIB_E_STATE, "console: it has been started before");
+    }
+    if (!core_console_claim(object, owner)) {
+        Py_DECREF(tuple);
+        return NULL;
     }
     count = PyTuple_GET_SIZE(tuple);
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -220,11 +248,11 @@ static bool timeout_option(PyObject *kwargs, double *seconds)
 
 static PyObject *console_expect(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    struct wait wait = {.console = use(object)};
+    struct wait wait = {.console = NULL};
     const char *texts[32];
     double seconds = 10;
 
-    if (!wait.console || !timeout_option(kwargs, &seconds))
+    if (!timeout_option(kwargs, &seconds) || !(wait.console = use(object)))
         return NULL;
     if (PyTuple_GET_SIZE(args) < 1 || PyTuple_GET_SIZE(args) > 32) {
         PyErr_SetString(PyExc_TypeError, "expect() takes 1 to 32 texts");
@@ -246,10 +274,10 @@ static PyObject *console_expect(PyObject *object, PyObject *args, PyObject *kwar
 
 static PyObject *console_wait(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    struct wait wait = {.console = use(object), .result = VMLIB_MACHINE_RESULT_INIT};
+    struct wait wait = {.result = VMLIB_MACHINE_RESULT_INIT};
     double seconds = 10;
 
-    if (!wait.console || !timeout_option(kwargs, &seconds))
+    if (!timeout_option(kwargs, &seconds) || !(wait.console = use(object)))
         return NULL;
     if (PyTuple_GET_SIZE(args)) {
         PyErr_SetString(PyExc_TypeError, "wait() takes timeout only");
@@ -263,13 +291,17 @@ static PyObject *console_wait(PyObject *object, PyObject *args, PyObject *kwargs
 static PyObject *console_send(PyObject *object, PyObject *args, PyObject *kwargs)
 {
     CORE_KEYWORDS("data", "timeout");
-    vmlib_console *console = use(object);
+    vmlib_console *console;
     double seconds = 10;
     Py_buffer data;
     int rc;
 
-    if (!console || !PyArg_ParseTupleAndKeywords(args, kwargs, "s*|$d", keywords, &data, &seconds))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s*|$d", keywords, &data, &seconds))
         return NULL;
+    if (!(console = use(object))) {
+        PyBuffer_Release(&data);
+        return NULL;
+    }
     ((Console *)object)->busy++;
     VMLIB_UNLOCKED(rc = vmlib_console_send(console, data.buf, (size_t)data.len,
                                            seconds > 0 ? (uint64_t)(seconds * 1e9) : 0));

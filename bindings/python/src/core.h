@@ -17,7 +17,10 @@
 #include <vmlib/boot.h>
 #include <vmlib/console.h>
 #include <vmlib/devices/machine.h>
+#include <vmlib/handoff.h>
+#include <vmlib/lockstep.h>
 #include <vmlib/mock.h>
+#include <vmlib/pick.h>
 #include <vmlib/vmlib.h>
 
 struct hook;
@@ -28,8 +31,9 @@ typedef struct VCPU VCPU;
 typedef struct {
     PyObject_HEAD vmlib_vm *vm; /* NULL: closed */
     struct hook *hooks;
-    PyObject *keep; /* list of buffers that regions point into */
+    PyObject *keep; /* list of buffers and regions that regions point into */
     PyObject *log;
+    struct log_queue *queue; /* NULL: no log */
     PyObject *weak;
     unsigned running;             /* vCPUs inside run */
     VCPU *vcpus[VMLIB_MAX_VCPUS]; /* borrowed; those that Python has an object for */
@@ -51,7 +55,7 @@ typedef struct {
 } Region;
 
 extern PyTypeObject VM_Type, VCPU_Type, Region_Type, Handler_Type, Record_Type, Machine_Type,
-    Ring_Type, Console_Type;
+    Ring_Type, Console_Type, Lockstep_Type;
 
 /* --- errors (error.c) --- */
 
@@ -106,12 +110,13 @@ struct core_gil {
 struct core_gil core_enter(void);
 void core_leave(struct core_gil gil);
 
-/* SIGINT ends this run (or machine) as long as it is in progress. Main thread only, else a no-op.
- */
+/* SIGINT ends this run (or machine, or lockstep) as long as it is in progress. Main thread only,
+ * else a no-op. */
 struct core_target {
     vmlib_vcpu *vcpu;
     uint64_t generation;
     vmlib_machine *machine;
+    vmlib_lockstep *lockstep;
 };
 void core_interrupt_begin(const struct core_target *target, struct core_target *before);
 void core_interrupt_end(const struct core_target *before);
@@ -120,13 +125,16 @@ bool core_interrupted(void);
 
 /* --- objects --- */
 
+/* Give the VM's messages to its log function. Runs Python code. */
+void core_vm_deliver_log(VM *vm);
+
 /* The VM's handle for a call; NULL with an exception when it is closed. Holds a reference of its
  * own. */
 vmlib_vm *core_vm_use(VM *vm);
 vmlib_vcpu *core_vcpu_use(VCPU *vcpu); /* borrowed: the caller holds the object */
 /* The object of a vCPU of the library. New reference. */
 PyObject *core_vcpu_object(VM *vm, vmlib_vcpu *vcpu);
-/* Keep the exception that is set for the caller of run. */
+/* Keep the exception that is set for the caller of run: that of core_running, if there is one. */
 void core_vcpu_keep_error(VCPU *vcpu);
 /* Raise what was kept. False: nothing was. */
 bool core_vcpu_raise_kept(VCPU *vcpu);
@@ -137,11 +145,19 @@ int core_hooks_traverse(VM *vm, visitproc visit, void *arg);
 void core_hooks_clear(VM *vm);
 PyObject *core_handler(VM *vm, PyObject *args, PyObject *kwargs);
 PyObject *core_doorbell(VM *vm, PyObject *args, PyObject *kwargs);
+/* What a callback returned becomes its answer; negative with an exception. */
+int core_decode(PyObject *result, struct vmlib_exit *exit);
 /* vCPU that runs on this thread, for callbacks that do not say. Borrowed, may be NULL. */
 extern _Thread_local VCPU *core_running;
 
 /* The attributes of registers; before the type is made ready. */
 void core_vcpu_type_init(void);
+
+/* A CPUID model: from a sequence of leaves (-1 with an exception), and as a list. */
+int core_take_leaves(PyObject *sequence, struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX]);
+PyObject *core_leaf_list(const struct vmlib_cpuid_leaf *leaves, uint32_t count);
+/* A sequence of features, as bits. */
+bool core_features(PyObject *object, uint64_t *bits);
 
 /* boot.c: keyword arguments of boot functions */
 struct core_boot {
@@ -158,10 +174,19 @@ PyObject *core_boot_load(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *core_call(PyObject *object, PyObject *args, PyObject *kwargs);
 PyObject *core_elf_symbol(PyObject *module, PyObject *args);
 
+/* handoff.c */
+extern PyMethodDef core_handoff_functions[];
+PyObject *core_region_share(PyObject *object, PyObject *args, PyObject *kwargs);
+
 /* machine.c and console.c know each other: a console's threads keep a machine busy. */
-vmlib_machine *core_machine(PyObject *object); /* NULL with an exception when it is closed */
+vmlib_machine *core_machine(PyObject *object);        /* NULL with an exception when it is closed */
+vmlib_machine *core_machine_handle(PyObject *object); /* for threads without the interpreter lock */
 void core_machine_runs(PyObject *object, int change);
 vmlib_console *core_console(PyObject *object); /* NULL: no console, or closed */
+/* A console belongs to one machine, because closing it takes its memory away. False with an
+ * exception: it has another one. */
+bool core_console_claim(PyObject *console, const void *machine);
+void core_console_leave(PyObject *object, const void *machine); /* any object */
 
 #define CORE_KEYWORDS(...) static char *keywords[] = {__VA_ARGS__, NULL}
 

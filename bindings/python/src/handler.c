@@ -131,7 +131,7 @@ static int answer_number(PyObject *result, struct vmlib_exit *exit)
     return VMLIB_E_USER;
 }
 
-static int decode(PyObject *result, struct vmlib_exit *exit)
+int core_decode(PyObject *result, struct vmlib_exit *exit)
 {
     if (result == Py_None)
         return VMLIB_HANDLED;
@@ -170,7 +170,7 @@ static int on_exit_record(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exi
 
         result = PyObject_Vectorcall(function, args, 2, NULL);
     }
-    answer = result ? decode(result, exit) : VMLIB_E_USER;
+    answer = result ? core_decode(result, exit) : VMLIB_E_USER;
     Py_XDECREF(result);
     if (answer < 0) {
         if (who)

@@ -98,16 +98,18 @@ static PyObject *ring_watch(PyObject *object, PyObject *args, PyObject *kwargs)
 {
     CORE_KEYWORDS("kind", "first", "last", "answer", "pass_on");
     struct vmlib_ring_watch watch = VMLIB_RING_WATCH_INIT;
-    vmlib_ring *ring = use(object);
     PyObject *last = Py_None;
     int pass_on = 0, rc;
+    vmlib_ring *ring;
 
-    if (!ring || !PyArg_ParseTupleAndKeywords(args, kwargs, "O&O&|OO&p", keywords, core_u32,
-                                              &watch.kind, core_u64, &watch.first, &last, core_u64,
-                                              &watch.answer, &pass_on))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&O&|OO&p", keywords, core_u32, &watch.kind,
+                                     core_u64, &watch.first, &last, core_u64, &watch.answer,
+                                     &pass_on))
         return NULL;
     watch.last = watch.first;
     if (last != Py_None && !core_number(last, UINT64_MAX, &watch.last))
+        return NULL;
+    if (!(ring = use(object))) /* reading the arguments may have closed it */
         return NULL;
     watch.flags = pass_on ? VMLIB_WATCH_PASS : 0;
     ((Ring *)object)->busy++;
@@ -120,11 +122,11 @@ static PyObject *ring_watch(PyObject *object, PyObject *args, PyObject *kwargs)
 
 static PyObject *ring_consume(PyObject *object, PyObject *number)
 {
-    vmlib_ring *ring = use(object);
+    vmlib_ring *ring;
     uint32_t count;
     int rc;
 
-    if (!ring || !core_u32(number, &count))
+    if (!core_u32(number, &count) || !(ring = use(object)))
         return NULL;
     if (((Ring *)object)->exports) {
         PyErr_SetString(PyExc_BufferError, "a buffer looks into the ring");
@@ -292,7 +294,7 @@ static bool take_argument(struct arguments *a, unsigned i, PyObject *object)
 static PyObject *run_call(VCPU *vcpu, const struct vmlib_call_config *config)
 {
     struct vmlib_call_result result = VMLIB_CALL_RESULT_INIT;
-    struct core_target target = {vcpu->vcpu, vmlib_vcpu_generation(vcpu->vcpu), NULL}, before;
+    struct core_target target = {vcpu->vcpu, vmlib_vcpu_generation(vcpu->vcpu), NULL, NULL}, before;
     VCPU *outer = core_running;
     bool interrupted;
     int rc;

@@ -10,6 +10,8 @@ struct sink {
 
 typedef struct Machine {
     PyObject_HEAD VM *vm;
+    VM *at;                 /* where it is: vm, or one it has been moved to */
+    PyObject *homes;        /* list of the others it knows; NULL: none */
     vmlib_machine *machine; /* NULL: closed */
     struct sink serial, debug, console;
     unsigned running; /* calls without the interpreter lock: it cannot be closed */
@@ -63,6 +65,8 @@ static bool set_sink(Machine *self, struct sink *sink, PyObject *function)
                      Py_TYPE(function)->tp_name);
         return false;
     }
+    if (function != Py_None && core_console(function) && !core_console_claim(function, self))
+        return false;
     sink->machine = self;
     if (function != Py_None) {
         Py_INCREF(function);
@@ -70,6 +74,9 @@ static bool set_sink(Machine *self, struct sink *sink, PyObject *function)
     }
     return true;
 }
+
+/* In each method the arguments come first: reading them may run Python code, which may close the
+ * machine. */
 
 /* A call of the library that leaves the interpreter: close() is refused meanwhile. */
 #define BUSY(object, statement)           \
@@ -101,6 +108,8 @@ static PyObject *machine_new(PyTypeObject *class, PyObject *args, PyObject *kwar
     }
     Py_INCREF(vm);
     self->vm = (VM *)vm;
+    Py_INCREF(vm);
+    self->at = (VM *)vm;
     route(&self->serial, &config.serial, &config.serial_opaque);
     route(&self->debug, &config.debug, &config.debug_opaque);
     VMLIB_UNLOCKED(rc = vmlib_machine_create(handle, &config, &self->machine);
@@ -118,19 +127,28 @@ static int machine_traverse(PyObject *object, visitproc visit, void *arg)
     Machine *self = (Machine *)object;
 
     Py_VISIT(self->vm);
+    Py_VISIT(self->at);
+    Py_VISIT(self->homes);
     Py_VISIT(self->serial.function);
     Py_VISIT(self->debug.function);
     Py_VISIT(self->console.function);
     return 0;
 }
 
+static void drop_sink(Machine *self, struct sink *sink)
+{
+    if (sink->function)
+        core_console_leave(sink->function, self);
+    Py_CLEAR(sink->function);
+}
+
 static int machine_clear(PyObject *object)
 {
     Machine *self = (Machine *)object;
 
-    Py_CLEAR(self->serial.function);
-    Py_CLEAR(self->debug.function);
-    Py_CLEAR(self->console.function);
+    drop_sink(self, &self->serial);
+    drop_sink(self, &self->debug);
+    drop_sink(self, &self->console);
     return 0;
 }
 
@@ -150,6 +168,8 @@ static void machine_dealloc(PyObject *object)
     PyObject_GC_UnTrack(object);
     destroy(self);
     machine_clear(object);
+    Py_CLEAR(self->homes);
+    Py_CLEAR(self->at);
     Py_CLEAR(self->vm);
     Py_TYPE(object)->tp_free(object);
 }
@@ -157,6 +177,11 @@ static void machine_dealloc(PyObject *object)
 vmlib_machine *core_machine(PyObject *object)
 {
     return use(object);
+}
+
+vmlib_machine *core_machine_handle(PyObject *object)
+{
+    return ((Machine *)object)->machine;
 }
 
 void core_machine_runs(PyObject *object, int change)
@@ -195,11 +220,11 @@ static PyObject *done(int rc)
 
 static PyObject *add_ram(PyObject *object, PyObject *number)
 {
-    vmlib_machine *machine = use(object);
+    vmlib_machine *machine;
     uint64_t bytes;
     int rc;
 
-    if (!machine || !core_number(number, UINT64_MAX, &bytes))
+    if (!core_number(number, UINT64_MAX, &bytes) || !(machine = use(object)))
         return NULL;
     BUSY(object, rc = vmlib_machine_add_ram(machine, bytes));
     return done(rc);
@@ -227,16 +252,20 @@ static PyObject *add_disk(PyObject *object, PyObject *args, PyObject *kwargs)
 {
     CORE_KEYWORDS("path", "flags", "serial", "fd");
     struct vmlib_disk_config config = VMLIB_DISK_CONFIG_INIT;
-    vmlib_machine *machine = use(object);
+    vmlib_machine *machine;
     PyObject *path = Py_None, *name = NULL;
     int rc;
 
-    if (!machine || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O&zi", keywords, &path, core_u32,
-                                                 &config.flags, &config.serial, &config.fd))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O&zi", keywords, &path, core_u32,
+                                     &config.flags, &config.serial, &config.fd))
         return NULL;
     if (path != Py_None && !PyUnicode_FSConverter(path, &name))
         return NULL;
     config.path = name ? PyBytes_AS_STRING(name) : NULL;
+    if (!(machine = use(object))) {
+        Py_XDECREF(name);
+        return NULL;
+    }
     BUSY(object, rc = vmlib_machine_add_disk(machine, &config));
     Py_XDECREF(name);
     return done(rc);
@@ -265,11 +294,11 @@ static PyObject *add_console(PyObject *object, PyObject *function)
 
 static PyObject *add_rng(PyObject *object, PyObject *args)
 {
-    vmlib_machine *machine = use(object);
+    vmlib_machine *machine;
     uint64_t seed = 0;
     int rc;
 
-    if (!machine || !PyArg_ParseTuple(args, "|O&", core_u64, &seed))
+    if (!PyArg_ParseTuple(args, "|O&", core_u64, &seed) || !(machine = use(object)))
         return NULL;
     BUSY(object, rc = vmlib_machine_add_rng(machine, seed));
     return done(rc);
@@ -278,48 +307,183 @@ static PyObject *add_rng(PyObject *object, PyObject *args)
 static PyObject *machine_boot(PyObject *object, PyObject *args, PyObject *kwargs)
 {
     struct vmlib_boot_result result = VMLIB_BOOT_RESULT_INIT;
-    vmlib_machine *machine = use(object);
+    vmlib_machine *machine;
     struct core_boot boot;
     int rc;
 
-    if (!machine || !core_boot_parse(&boot, args, kwargs))
+    if (!core_boot_parse(&boot, args, kwargs))
         return NULL;
-    BUSY(object, rc = vmlib_machine_boot(machine, &boot.params, &result));
+    machine = use(object);
+    if (machine)
+        BUSY(object, rc = vmlib_machine_boot(machine, &boot.params, &result));
     core_boot_free(&boot);
+    if (!machine)
+        return NULL;
     return rc < 0 ? core_devices_error(rc) : core_record_copy(RECORD_BOOT_RESULT, &result);
+}
+
+/* Run with everything that callbacks and signals need; `result` or `exit` is filled. */
+static int run_piece(Machine *self, VCPU *vcpu, struct vmlib_machine_result *result,
+                     uint64_t budget, struct vmlib_exit *exit)
+{
+    struct core_target target = {.machine = self->machine}, before;
+    VCPU *outer = core_running;
+    VM *at = self->at;
+    bool interrupted;
+    int rc;
+
+    core_interrupt_begin(&target, &before);
+    self->running++;
+    at->running++;
+    core_running = vcpu;
+    VMLIB_UNLOCKED(rc = result ? vmlib_machine_run_vcpu(self->machine, vcpu->vcpu, result)
+                               : vmlib_machine_step(self->machine, vcpu->vcpu, budget, exit));
+    core_running = outer;
+    at->running--;
+    self->running--;
+    interrupted = core_interrupted();
+    core_interrupt_end(&before);
+    if (core_vcpu_raise_kept(vcpu) || (interrupted && PyErr_CheckSignals() < 0))
+        return 1;
+    if (rc < 0)
+        core_devices_error(rc);
+    return rc;
 }
 
 static PyObject *run_vcpu(PyObject *object, PyObject *args)
 {
     struct vmlib_machine_result result = VMLIB_MACHINE_RESULT_INIT;
-    Machine *self = (Machine *)object;
-    vmlib_machine *machine = use(object);
-    struct core_target target = {NULL, 0, machine}, before;
-    VCPU *vcpu, *outer = core_running;
-    bool interrupted, failed;
+    VCPU *vcpu;
     int rc;
 
-    if (!machine || !PyArg_ParseTuple(args, "O!", &VCPU_Type, &vcpu) || !core_vcpu_use(vcpu))
+    if (!PyArg_ParseTuple(args, "O!", &VCPU_Type, &vcpu) || !core_vcpu_use(vcpu) || !use(object))
         return NULL;
     Py_INCREF(vcpu);
-    Py_INCREF(self);
-    core_interrupt_begin(&target, &before);
-    self->running++;
-    self->vm->running++;
-    core_running = vcpu;
-    VMLIB_UNLOCKED(rc = vmlib_machine_run_vcpu(machine, vcpu->vcpu, &result));
-    core_running = outer;
-    self->vm->running--;
-    self->running--;
-    interrupted = core_interrupted();
-    core_interrupt_end(&before);
-    failed = core_vcpu_raise_kept(vcpu) || (interrupted && PyErr_CheckSignals() < 0);
+    Py_INCREF(object);
+    rc = run_piece((Machine *)object, vcpu, &result, 0, NULL);
+    Py_DECREF(object);
     Py_DECREF(vcpu);
-    Py_DECREF(self);
-    if (failed)
-        return NULL;
-    return rc < 0 ? core_devices_error(rc) : core_record_copy(RECORD_MACHINE_RESULT, &result);
+    return rc ? NULL : core_record_copy(RECORD_MACHINE_RESULT, &result);
 }
+
+static PyObject *machine_step(PyObject *object, PyObject *args)
+{
+    struct vmlib_exit exit = VMLIB_EXIT_INIT;
+    uint64_t budget = 0;
+    VCPU *vcpu;
+    int rc;
+
+    if (!PyArg_ParseTuple(args, "O!|O&", &VCPU_Type, &vcpu, core_u64, &budget) ||
+        !core_vcpu_use(vcpu) || !use(object))
+        return NULL;
+    Py_INCREF(vcpu);
+    Py_INCREF(object);
+    rc = run_piece((Machine *)object, vcpu, NULL, budget, &exit);
+    Py_DECREF(object);
+    Py_DECREF(vcpu);
+    return rc ? NULL : core_record_copy(RECORD_EXIT, &exit);
+}
+
+/* --- other VMs --- */
+
+/* The VM's objects of vCPUs and handlers are in use from now on: it stays with the machine. */
+static PyObject *machine_attach(PyObject *object, PyObject *args)
+{
+    Machine *self = (Machine *)object;
+    vmlib_machine *machine;
+    vmlib_vm *handle;
+    VM *vm;
+    int rc;
+
+    if (!PyArg_ParseTuple(args, "O!", &VM_Type, &vm) || !(machine = use(object)) ||
+        !(handle = core_vm_use(vm)))
+        return NULL;
+    if (!self->homes)
+        self->homes = PyList_New(0);
+    if (!self->homes || PyList_Append(self->homes, (PyObject *)vm) < 0) {
+        vmlib_vm_unref(handle);
+        return NULL;
+    }
+    BUSY(object, rc = vmlib_machine_attach(machine, handle); vmlib_vm_unref(handle));
+    return done(rc);
+}
+
+static PyObject *machine_move(PyObject *object, PyObject *args)
+{
+    Machine *self = (Machine *)object;
+    vmlib_machine *machine;
+    vmlib_vm *handle;
+    VM *vm, *outer;
+    int rc;
+
+    if (!PyArg_ParseTuple(args, "O!", &VM_Type, &vm) || !(machine = use(object)) ||
+        !(handle = core_vm_use(vm)))
+        return NULL;
+    if (self->running) {
+        vmlib_vm_unref(handle);
+        return core_error_text(VMLIB_E_BUSY, "machine: it runs, or another thread uses it");
+    }
+    outer = self->at;
+    outer->running++;
+    BUSY(object, rc = vmlib_machine_move(machine, handle); vmlib_vm_unref(handle));
+    outer->running--;
+    if (rc == 0) {
+        Py_INCREF(vm);
+        self->at = vm;
+        Py_DECREF(outer);
+    }
+    return done(rc);
+}
+
+static PyObject *machine_ram(PyObject *object, PyObject *unused)
+{
+    Machine *self = (Machine *)object;
+    PyObject *list = PyList_New(0);
+    vmlib_machine *machine = list ? use(object) : NULL;
+    vmlib_region *region;
+
+    (void)unused;
+    if (!machine)
+        Py_CLEAR(list);
+    self->running++; /* making objects may collect others, whose finalizers may do anything */
+    for (uint32_t i = 0; list && vmlib_machine_ram(machine, i, &region) == 0; i++) {
+        PyObject *one = core_region_object(self->at, region);
+
+        if (!one || PyList_Append(list, one) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(one);
+    }
+    self->running--;
+    return list;
+}
+
+static PyObject *machine_memory_map(PyObject *object, PyObject *unused)
+{
+    struct vmlib_boot_memory map[VMLIB_BOOT_MEMORY_MAX];
+    uint32_t count = VMLIB_BOOT_MEMORY_MAX;
+    vmlib_machine *machine = use(object);
+    PyObject *list;
+    int rc;
+
+    (void)unused;
+    if (!machine)
+        return NULL;
+    rc = vmlib_machine_memory_map(machine, map, &count);
+    if (rc < 0)
+        return core_devices_error(rc);
+    list = PyList_New(count);
+    for (uint32_t i = 0; list && i < count; i++) {
+        PyObject *one = core_record_copy(RECORD_BOOT_MEMORY, &map[i]);
+
+        if (!one)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, one);
+    }
+    return list;
+}
+
+/* --- from any thread --- */
 
 static PyObject *machine_stop(PyObject *object, PyObject *unused)
 {
@@ -331,13 +495,17 @@ static PyObject *machine_stop(PyObject *object, PyObject *unused)
 
 static PyObject *input(PyObject *object, PyObject *args, bool serial)
 {
-    vmlib_machine *machine = use(object);
+    vmlib_machine *machine;
     size_t taken = 0;
     Py_buffer data;
     int rc;
 
-    if (!machine || !PyArg_ParseTuple(args, "y*", &data))
+    if (!PyArg_ParseTuple(args, "y*", &data))
         return NULL;
+    if (!(machine = use(object))) {
+        PyBuffer_Release(&data);
+        return NULL;
+    }
     BUSY(object,
          rc = serial ? vmlib_machine_serial_input(machine, data.buf, (size_t)data.len, &taken)
                      : vmlib_machine_console_input(machine, data.buf, (size_t)data.len, &taken));
@@ -393,6 +561,17 @@ static PyMethodDef methods[] = {
     {"run_vcpu", run_vcpu, METH_VARARGS,
      "run_vcpu(vcpu) -> MachineResult\n\nRun one vCPU until the machine ends; each needs a "
      "thread."},
+    {"step", machine_step, METH_VARARGS,
+     "step(vcpu, budget=0) -> Exit\n\n"
+     "Run one vCPU until its next record, and deal with it. Reason.NONE: the machine has ended."},
+    {"attach", machine_attach, METH_VARARGS,
+     "attach(vm)\n\nPrepare another VM, without memory and vCPUs, for move()."},
+    {"move", machine_move, METH_VARARGS,
+     "move(vm)\n\nMove the machine to another VM. No vCPU may be running."},
+    {"ram", machine_ram, METH_NOARGS,
+     "ram() -> list of Regions\n\nThe RAM, in the VM where the machine is."},
+    {"memory_map", machine_memory_map, METH_NOARGS,
+     "memory_map() -> list of BootMemory\n\nWhat the guest is told."},
     {"stop", machine_stop, METH_NOARGS, "stop()\n\nEnd the machine. From any thread."},
     {"serial_input", serial_input, METH_VARARGS,
      "serial_input(data) -> int\n\nHand input to the serial port; returns how many bytes it took."},

@@ -62,6 +62,22 @@ static PyObject *version(PyObject *module, PyObject *unused)
     return Py_BuildValue("(III)", number / 1000000, number / 1000 % 1000, number % 1000);
 }
 
+/* Short names; None for numbers that this version does not know. */
+#define NAME_FUNCTION(function)                                   \
+    static PyObject *function(PyObject *module, PyObject *number) \
+    {                                                             \
+        uint32_t value;                                           \
+                                                                  \
+        (void)module;                                             \
+        if (!core_u32(number, &value))                            \
+            return NULL;                                          \
+        return Py_BuildValue("z", vmlib_##function(value));       \
+    }
+NAME_FUNCTION(exit_name)
+NAME_FUNCTION(feature_name)
+NAME_FUNCTION(boot_format_name)
+NAME_FUNCTION(machine_end_name)
+
 static PyMethodDef functions[] = {
     {"backend_query", backend_query, METH_O,
      "backend_query(backend) -> BackendInfo\n\nTell whether a backend can be used, and why not."},
@@ -75,6 +91,11 @@ static PyMethodDef functions[] = {
     {"boot_detect", boot_detect, METH_VARARGS, "boot_detect(kernel) -> BootFormat"},
     {"elf_symbol", core_elf_symbol, METH_VARARGS,
      "elf_symbol(elf, name) -> (address, length)\n\nFind a symbol of an ELF file."},
+    {"exit_name", exit_name, METH_O, "exit_name(reason) -> short name, or None"},
+    {"feature_name", feature_name, METH_O, "feature_name(feature) -> short name, or None"},
+    {"boot_format_name", boot_format_name, METH_O,
+     "boot_format_name(format) -> short name, or None"},
+    {"machine_end_name", machine_end_name, METH_O, "machine_end_name(end) -> short name, or None"},
     {"version", version, METH_NOARGS, "version() -> (major, minor, patch) of the library in use"},
     {NULL, NULL, 0, NULL},
 };
@@ -89,8 +110,9 @@ static struct PyModuleDef definition = {
 
 static int add_types(PyObject *module)
 {
-    PyTypeObject *const types[] = {&VM_Type,     &VCPU_Type,    &Region_Type, &Handler_Type,
-                                   &Record_Type, &Machine_Type, &Ring_Type,   &Console_Type};
+    PyTypeObject *const types[] = {&VM_Type,      &VCPU_Type,    &Region_Type,
+                                   &Handler_Type, &Record_Type,  &Machine_Type,
+                                   &Ring_Type,    &Console_Type, &Lockstep_Type};
 
     core_vcpu_type_init();
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
@@ -107,7 +129,8 @@ PyMODINIT_FUNC PyInit__core(void)
 
     if (!module)
         return NULL;
-    if (core_errors_init(module) < 0 || add_types(module) < 0 || core_records_init(module) < 0) {
+    if (PyModule_AddFunctions(module, core_handoff_functions) < 0 || core_errors_init(module) < 0 ||
+        add_types(module) < 0 || core_records_init(module) < 0) {
         Py_DECREF(module);
         return NULL;
     }

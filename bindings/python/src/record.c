@@ -483,7 +483,7 @@ static PyObject *record_repr(PyObject *self)
         const struct record_field *field = &type->fields[i];
         PyObject *value, *part;
 
-        if (field->kind == RECORD_STRUCT || field->count > 16)
+        if (field->kind == RECORD_STRUCT || (field->kind != RECORD_TEXT && field->count > 16))
             continue;
         value = get_field(self, (void *)(uintptr_t)field);
         if (value && field->kind == RECORD_U64 && !field->count)

@@ -84,6 +84,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
     } else if (current.machine) {
         caught = 1;
         vmlib_machine_stop(current.machine);
+    } else if (current.lockstep) {
+        caught = 1;
+        vmlib_lockstep_stop(current.lockstep);
     }
     if (previous.sa_flags & SA_SIGINFO)
         previous.sa_sigaction(number, info, context);
@@ -106,6 +109,21 @@ static void install(void)
     sigaction(SIGINT, &now, NULL);
 }
 
+/* The handler never sees half of each. */
+static void aim(const struct core_target *target)
+{
+    current.vcpu = NULL;
+    current.machine = NULL;
+    current.lockstep = NULL;
+    atomic_signal_fence(memory_order_release);
+    current.generation = target->generation;
+    atomic_signal_fence(memory_order_release);
+    current.vcpu = target->vcpu;
+    current.machine = target->machine;
+    current.lockstep = target->lockstep;
+    atomic_signal_fence(memory_order_release);
+}
+
 void core_interrupt_begin(const struct core_target *target, struct core_target *before)
 {
     *before = (struct core_target){0};
@@ -113,29 +131,16 @@ void core_interrupt_begin(const struct core_target *target, struct core_target *
         return;
     *before = current;
     install();
-    current.vcpu = NULL; /* never half of each */
-    current.machine = NULL;
-    atomic_signal_fence(memory_order_release);
-    if (!before->vcpu && !before->machine)
+    if (!before->vcpu && !before->machine && !before->lockstep)
         caught = 0;
-    current.generation = target->generation;
-    atomic_signal_fence(memory_order_release);
-    current.vcpu = target->vcpu;
-    current.machine = target->machine;
-    atomic_signal_fence(memory_order_release);
+    aim(target);
 }
 
 void core_interrupt_end(const struct core_target *before)
 {
     if (!main_thread())
         return;
-    current.vcpu = NULL;
-    current.machine = NULL;
-    atomic_signal_fence(memory_order_release);
-    current.generation = before->generation;
-    atomic_signal_fence(memory_order_release);
-    current.vcpu = before->vcpu;
-    current.machine = before->machine;
+    aim(before);
 }
 
 bool core_interrupted(void)

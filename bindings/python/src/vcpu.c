@@ -73,6 +73,8 @@ static void vcpu_dealloc(PyObject *object)
 
 void core_vcpu_keep_error(VCPU *self)
 {
+    if (core_running)
+        self = core_running;
     if (self->error[0])
         PyErr_WriteUnraisable((PyObject *)self); /* there can be only one */
     else
@@ -91,7 +93,7 @@ bool core_vcpu_raise_kept(VCPU *self)
 static int run_once(VCPU *self, struct vmlib_run_args *args, struct vmlib_exit *exit,
                     struct core_target *before)
 {
-    struct core_target target = {self->vcpu, vmlib_vcpu_generation(self->vcpu), NULL};
+    struct core_target target = {self->vcpu, vmlib_vcpu_generation(self->vcpu), NULL, NULL};
     VCPU *outer = core_running;
     int rc;
 
@@ -101,6 +103,7 @@ static int run_once(VCPU *self, struct vmlib_run_args *args, struct vmlib_exit *
     VMLIB_UNLOCKED(rc = vmlib_vcpu_run(self->vcpu, args, exit));
     core_running = outer;
     self->vm->running--;
+    core_vm_deliver_log(self->vm);
     return rc;
 }
 
@@ -212,6 +215,8 @@ static PyObject *vcpu_complete(PyObject *object, PyObject *args)
     VCPU *self = (VCPU *)object;
     PyObject *value = Py_None;
     _Alignas(8) uint8_t data[16] = {0};
+    VCPU *outer = core_running;
+    bool raised;
     int bytes, rc;
 
     if (!PyArg_ParseTuple(args, "|O", &value) || !core_vcpu_use(self))
@@ -219,10 +224,15 @@ static PyObject *vcpu_complete(PyObject *object, PyObject *args)
     bytes = answer_bytes(&self->last, value, data);
     if (bytes < 0)
         return NULL;
+    Py_INCREF(self); /* more accesses of the instruction may have handlers */
+    self->vm->running++;
+    core_running = self;
     VMLIB_UNLOCKED(rc = vmlib_vcpu_complete(self->vcpu, bytes ? data : NULL, (uint32_t)bytes));
-    if (rc == VMLIB_E_USER && core_vcpu_raise_kept(self))
-        return NULL;
-    return core_none(rc);
+    core_running = outer;
+    self->vm->running--;
+    raised = rc == VMLIB_E_USER && core_vcpu_raise_kept(self);
+    Py_DECREF(self);
+    return raised ? NULL : core_none(rc);
 }
 
 static PyObject *vcpu_fault(PyObject *object, PyObject *args)
@@ -497,25 +507,22 @@ static PyObject *vcpu_cpuid(PyObject *object, PyObject *unused)
     struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX];
     uint32_t count = VMLIB_CPUID_MAX;
     vmlib_vcpu *vcpu = core_vcpu_use((VCPU *)object);
-    PyObject *list;
     int rc;
 
     (void)unused;
     if (!vcpu)
         return NULL;
     rc = vmlib_vcpu_get_cpuid(vcpu, leaves, &count);
-    if (rc < 0)
-        return core_error(rc);
-    list = PyList_New(count);
-    for (uint32_t i = 0; list && i < count; i++) {
-        PyObject *leaf = core_record_copy(RECORD_CPUID_LEAF, &leaves[i]);
+    return rc < 0 ? core_error(rc) : core_leaf_list(leaves, count);
+}
 
-        if (!leaf)
-            Py_CLEAR(list);
-        else
-            PyList_SET_ITEM(list, i, leaf);
-    }
-    return list;
+static PyObject *vcpu_set_cpuid(PyObject *object, PyObject *sequence)
+{
+    struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX];
+    int count = core_take_leaves(sequence, leaves);
+    vmlib_vcpu *vcpu = count < 0 ? NULL : core_vcpu_use((VCPU *)object);
+
+    return vcpu ? core_none(vmlib_vcpu_set_cpuid(vcpu, leaves, (uint32_t)count)) : NULL;
 }
 
 /* --- mock backend --- */
@@ -539,6 +546,19 @@ static PyObject *vcpu_mock_script(PyObject *object, PyObject *sequence)
     }
     Py_DECREF(tuple);
     return core_none(rc);
+}
+
+static PyObject *vcpu_mock_result(PyObject *object, PyObject *unused)
+{
+    struct vmlib_mock_result result = VMLIB_MOCK_RESULT_INIT;
+    vmlib_vcpu *vcpu = core_vcpu_use((VCPU *)object);
+    int rc;
+
+    (void)unused;
+    if (!vcpu)
+        return NULL;
+    rc = vmlib_mock_result(vcpu, &result);
+    return rc < 0 ? core_error(rc) : core_record_copy(RECORD_MOCK_RESULT, &result);
 }
 
 /* --- attributes --- */
@@ -614,8 +634,12 @@ static PyMethodDef methods[] = {
     {"registers", vcpu_registers, METH_NOARGS, "registers() -> dict of all 64-bit registers"},
     {"set", WITH_KEYWORDS(vcpu_set), "set(**registers)\n\nset(rax=1, rip=0x1000)"},
     {"cpuid", vcpu_cpuid, METH_NOARGS, "cpuid() -> list of CpuidLeaf"},
+    {"set_cpuid", vcpu_set_cpuid, METH_O,
+     "set_cpuid(leaves)\n\nReplace the CPUID model, before the first run."},
     {"mock_script", vcpu_mock_script, METH_O,
      "mock_script(steps)\n\nMock backend: append MockSteps to the script."},
+    {"mock_result", vcpu_mock_result, METH_NOARGS,
+     "mock_result() -> MockResult\n\nMock backend: how the last step ended."},
     {NULL, NULL, 0, NULL},
 };
 

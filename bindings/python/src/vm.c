@@ -1,9 +1,12 @@
 /* Virtual machines: creation, memory, clock. */
 #include "core.h"
+#include "log_queue.h"
 #include "records.inc"
 
 vmlib_vm *core_vm_use(VM *vm)
 {
+    if (vm)
+        core_vm_deliver_log(vm);
     if (!vm || !vm->vm) {
         core_error_text(VMLIB_E_STATE, "vm: it is closed");
         return NULL;
@@ -11,21 +14,36 @@ vmlib_vm *core_vm_use(VM *vm)
     return vmlib_vm_ref(vm->vm);
 }
 
-static void on_log(void *opaque, uint32_t level, const char *text)
+/* Messages are given to the script in its own calls: see log_queue.h. */
+static void deliver(VM *vm)
 {
-    VM *vm = opaque;
-    struct core_gil gil = core_enter();
-    PyObject *log = vm->log, *result;
+    struct log_queue *queue = vm->queue;
+    PyObject *log = vm->log, *kind, *value, *traceback, *result;
+    struct log_message message;
 
-    if (log) {
-        Py_INCREF(log);
-        result = PyObject_CallFunction(log, "Is", (unsigned)level, text);
+    if (!queue || !log || queue->delivering)
+        return;
+    PyErr_Fetch(&kind, &value, &traceback);
+    Py_INCREF(log);
+    queue->delivering = true;
+    while (log_queue_take(queue, &message)) {
+        PyObject *level = core_enum("LogLevel", message.level);
+
+        result = level ? PyObject_CallFunction(log, "Os", level, message.text) : NULL;
         if (!result)
             PyErr_WriteUnraisable(log);
         Py_XDECREF(result);
-        Py_DECREF(log);
+        Py_XDECREF(level);
     }
-    core_leave(gil);
+    queue->delivering = false;
+    Py_DECREF(log);
+    PyErr_Restore(kind, value, traceback);
+}
+
+void core_vm_deliver_log(VM *vm)
+{
+    if (vm->queue && vm->queue->count) /* read without its lock: what comes now comes later */
+        deliver(vm);
 }
 
 /* --- creation --- */
@@ -67,8 +85,7 @@ static bool backends(PyObject *object, uint32_t list[VMLIB_VM_BACKENDS])
     return good;
 }
 
-/* A sequence of features, as bits. */
-static bool required_bits(PyObject *object, uint64_t *bits)
+bool core_features(PyObject *object, uint64_t *bits)
 {
     PyObject *tuple = PySequence_Tuple(object);
     bool good = tuple != NULL;
@@ -97,7 +114,7 @@ static PyObject *vm_new(PyTypeObject *class, PyObject *args, PyObject *kwargs)
                                      &config.tsc_khz, core_u32, &config.phys_bits, core_u32,
                                      &config.msr_policy, &log) ||
         !backends(list, config.backends) ||
-        (required && !required_bits(required, &config.required)))
+        (required && !core_features(required, &config.required)))
         return NULL;
     if (log != Py_None && !PyCallable_Check(log)) {
         PyErr_SetString(PyExc_TypeError, "log: expected a function");
@@ -110,8 +127,14 @@ static PyObject *vm_new(PyTypeObject *class, PyObject *args, PyObject *kwargs)
     if (log != Py_None) {
         Py_INCREF(log);
         self->log = log;
-        config.log = on_log;
-        config.log_opaque = self; /* children hold this object: it outlives the handle */
+        self->queue = PyMem_RawMalloc(sizeof(*self->queue));
+        if (!self->queue) {
+            Py_DECREF(self);
+            return PyErr_NoMemory();
+        }
+        log_queue_init(self->queue);
+        config.log = log_queue_put;
+        config.log_opaque = self->queue; /* children hold this object: it outlives the handle */
     }
     VMLIB_UNLOCKED(rc = self->keep ? vmlib_vm_create(&config, &self->vm) : VMLIB_E_NOMEM);
     if (rc < 0) {
@@ -119,6 +142,7 @@ static PyObject *vm_new(PyTypeObject *class, PyObject *args, PyObject *kwargs)
         Py_DECREF(self);
         return NULL;
     }
+    core_vm_deliver_log(self);
     return (PyObject *)self;
 }
 
@@ -159,6 +183,7 @@ static void vm_dealloc(PyObject *object)
     vm_clear(object);
     drop_handle(self);
     Py_CLEAR(self->keep); /* after the memory map that points into it */
+    PyMem_RawFree(self->queue);
     Py_TYPE(object)->tp_free(object);
 }
 
@@ -325,31 +350,68 @@ static PyObject *vm_vcpu(PyObject *object, PyObject *args, PyObject *kwargs)
     return result;
 }
 
+static PyObject *vm_find_vcpu(PyObject *object, PyObject *number)
+{
+    vmlib_vcpu *vcpu;
+    PyObject *result;
+    uint32_t index;
+    vmlib_vm *vm;
+    int rc;
+
+    if (!core_u32(number, &index) || !(vm = core_vm_use((VM *)object)))
+        return NULL;
+    rc = vmlib_vm_vcpu(vm, index, &vcpu);
+    vmlib_vm_unref(vm);
+    if (rc < 0)
+        return core_error(rc);
+    result = core_vcpu_object((VM *)object, vcpu);
+    vmlib_vcpu_unref(vcpu);
+    return result;
+}
+
+int core_take_leaves(PyObject *sequence, struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX])
+{
+    PyObject *tuple = PySequence_Tuple(sequence);
+    Py_ssize_t count = tuple ? PyTuple_GET_SIZE(tuple) : -1;
+
+    if (count > VMLIB_CPUID_MAX) {
+        core_error_text(VMLIB_E_INVAL, "leaves: too many");
+        count = -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const void *leaf = core_record_data(PyTuple_GET_ITEM(tuple, i), RECORD_CPUID_LEAF);
+
+        if (leaf)
+            memcpy(&leaves[i], leaf, sizeof(leaves[i]));
+        else
+            count = -1;
+    }
+    Py_XDECREF(tuple);
+    return (int)count;
+}
+
+PyObject *core_leaf_list(const struct vmlib_cpuid_leaf *leaves, uint32_t count)
+{
+    PyObject *list = PyList_New(count);
+
+    for (uint32_t i = 0; list && i < count; i++) {
+        PyObject *leaf = core_record_copy(RECORD_CPUID_LEAF, &leaves[i]);
+
+        if (!leaf)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, leaf);
+    }
+    return list;
+}
+
 static PyObject *vm_set_cpuid(PyObject *object, PyObject *sequence)
 {
     struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX];
-    PyObject *tuple = PySequence_Tuple(sequence);
-    Py_ssize_t count = tuple ? PyTuple_GET_SIZE(tuple) : 0;
-    vmlib_vm *vm = NULL;
-    int rc;
+    int count = core_take_leaves(sequence, leaves), rc;
+    vmlib_vm *vm;
 
-    if (!tuple)
-        return NULL;
-    if (count > VMLIB_CPUID_MAX) {
-        Py_DECREF(tuple);
-        return core_error_text(VMLIB_E_INVAL, "leaves: too many");
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        void *leaf = core_record_data(PyTuple_GET_ITEM(tuple, i), RECORD_CPUID_LEAF);
-
-        if (!leaf) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-        memcpy(&leaves[i], leaf, sizeof(leaves[i]));
-    }
-    Py_DECREF(tuple);
-    if (!(vm = core_vm_use((VM *)object)))
+    if (count < 0 || !(vm = core_vm_use((VM *)object)))
         return NULL;
     VMLIB_UNLOCKED(rc = vmlib_vm_set_cpuid(vm, leaves, (uint32_t)count); vmlib_vm_unref(vm));
     return core_none(rc);
@@ -432,6 +494,8 @@ static PyMethodDef methods[] = {
     {"vcpu", WITH_KEYWORDS(vm_vcpu),
      "vcpu(index=0, apic_id=APIC_ID_INDEX, initial=Initial.RESET) -> VCPU\n\nCreate a virtual "
      "CPU."},
+    {"find_vcpu", vm_find_vcpu, METH_O,
+     "find_vcpu(index) -> VCPU\n\nThe vCPU with this index; NotFoundError: there is none."},
     {"_handler", WITH_KEYWORDS(vm_handler),
      "_handler(kind, first, last, function, header=False) -> Handler"},
     {"_doorbell", WITH_KEYWORDS(vm_doorbell),

@@ -657,7 +657,7 @@ class Mock(unittest.TestCase):
         vcpu.mock_script([step, step])
         self.assertEqual(vcpu.run().port, 7)
         vcpu.complete(0xffffffff)
-        vm.mock_fail(enums.MOCK_CALL_RUN, 0, ErrorCode.IO)
+        vm.mock_fail(vmlib.MockCall.RUN, 0, ErrorCode.IO)
         with self.assertRaises(OSError):
             vcpu.run()
         self.assertEqual(vcpu.run().port, 7)

@@ -357,8 +357,18 @@ class CallEnd(IntEnum):
     EXIT = 4  # something that no handler takes; a read waits for vmlib_vcpu_complete()
 
 
+class MachineFlag(IntFlag):
+    NO_HPET = 0x1
+    UNCLAIMED_EXITS = 0x2
+    DIRTY_LOG = 0x4  # RAM with REGION_DIRTY_LOG
+
+
+class DiskFlag(IntFlag):
+    READ_ONLY = 0x1
+    OVERLAY = 0x2  # guest writes stay in memory and are lost with the machine
+
+
 class MachineEnd(IntEnum):
-    DIRTY_LOG = 4  # RAM with REGION_DIRTY_LOG
     POWER_OFF = 1
     RESET = 2  # keyboard controller, port 92, port cf9, ACPI reset register
     DEBUG_EXIT = 3  # `value` was written to port f4
@@ -369,13 +379,58 @@ class MachineEnd(IntEnum):
     ERROR = 8  # a call of the library failed with `error`
 
 
-class DiskFlag(IntFlag):
-    READ_ONLY = 0x1
-    OVERLAY = 0x2  # guest writes stay in memory and are lost with the machine
-
-
 class ConsoleFlag(IntFlag):
     VIRTIO = 0x1  # input goes to the virtio console, not to the serial port
+
+
+class LockstepGrain(IntEnum):
+    EXIT = 0  # compare at exit records; step only to locate a difference
+    INSN = 1  # compare after every instruction; both sides must single-step
+
+
+class LockstepFlag(IntFlag):
+    COPY = 0x1  # first copy memory and state of side 0 to side 1
+    OWN_DEVICES = 0x2
+    X87_POINTERS = 0x4  # compare the x87 FOP, FIP and FDP, too
+
+
+class LockstepEnd(IntEnum):
+    LIMIT = 1  # as many records (instruction grain: steps) as asked for
+    DIFFERENCE = 2
+    HALTED = 3  # HLT, and the exit function did not go on
+    SHUTDOWN = 4  # triple fault on both sides
+    STOPPED = 5  # the exit function answered STOP, or _stop()
+    STUCK = 6  # a side gave no record within the deadline
+
+
+class LockstepKind(IntEnum):
+    RECORD = 1  # a field of the exit record
+    REGISTER = 2
+    MEMORY = 3  # eight bytes from `gpa` on; one entry for each page
+
+
+class MockAction(IntEnum):
+    EXIT = 0  # report `exit`: PIO, MMIO, MSR, CPUID, hypercall, HLT, exception, ...; one instruction
+    ACCESS = 1  # access guest memory as `exit.u.mmio` says; a hole becomes MMIO; one instruction
+    RETIRE = 2  # retire `count` instructions
+    SPIN = 3  # retire instructions until something ends the run or interrupts
+    FAIL = 4  # the backend fails: run returns `code`
+
+
+class MockOutcome(IntEnum):
+    NOTHING = 0  # none has ended yet
+    COMPLETED = 1  # the instruction completed with the values in `exit`
+    FAULTED = 2  # `event` was raised instead
+
+
+class MockCall(IntEnum):
+    MEM_UPDATE = 0
+    VCPU_CREATE = 1
+    RUN = 2
+    COMPLETE = 3
+    GET_STATE = 4
+    SET_STATE = 5
+    INJECT = 6
 
 
 class RingFlag(IntFlag):
@@ -418,40 +473,9 @@ BOOT_FORMATS: Final = 7
 BOOT_MEMORY_MAX: Final = 64  # most ranges of a map
 BOOT_MODULES_MAX: Final = 64
 ARGS_MAX: Final = 16
-MACHINE_NO_HPET: Final = 1
-MACHINE_UNCLAIMED_EXITS: Final = 2
 MACHINE_TIME_HOST: Final = 18446744073709551615
 HANDOFF_REPEAT: Final = 1
-LOCKSTEP_EXIT: Final = 0  # compare at exit records; step only to locate a difference
-LOCKSTEP_INSN: Final = 1  # compare after every instruction; both sides must single-step
-LOCKSTEP_COPY: Final = 1  # first copy memory and state of side 0 to side 1
-LOCKSTEP_OWN_DEVICES: Final = 2
-LOCKSTEP_X87_POINTERS: Final = 4  # compare the x87 FOP, FIP and FDP, too
 LOCKSTEP_REGIONS: Final = 16
-LOCKSTEP_LIMIT: Final = 1  # as many records (instruction grain: steps) as asked for
-LOCKSTEP_DIFFERENCE: Final = 2
-LOCKSTEP_HALTED: Final = 3  # HLT, and the exit function did not go on
-LOCKSTEP_SHUTDOWN: Final = 4  # triple fault on both sides
-LOCKSTEP_STOPPED: Final = 5  # the exit function answered STOP
-LOCKSTEP_STUCK: Final = 6  # a side gave no record within the deadline
-LOCKSTEP_RECORD: Final = 1  # a field of the exit record
-LOCKSTEP_REGISTER: Final = 2
-LOCKSTEP_MEMORY: Final = 3  # eight bytes from `gpa` on; one entry for each page
-MOCK_EXIT: Final = 0  # report `exit`: PIO, MMIO, MSR, CPUID, hypercall, HLT, exception, ...; one instruction
-MOCK_ACCESS: Final = 1  # access guest memory as `exit.u.mmio` says; a hole becomes MMIO; one instruction
-MOCK_RETIRE: Final = 2  # retire `count` instructions
-MOCK_SPIN: Final = 3  # retire instructions until something ends the run or interrupts
-MOCK_FAIL: Final = 4  # the backend fails: run returns `code`
-MOCK_NOTHING: Final = 0  # none has ended yet
-MOCK_COMPLETED: Final = 1  # the instruction completed with the values in `exit`
-MOCK_FAULTED: Final = 2  # `event` was raised instead
-MOCK_CALL_MEM_UPDATE: Final = 0
-MOCK_CALL_VCPU_CREATE: Final = 1
-MOCK_CALL_RUN: Final = 2
-MOCK_CALL_COMPLETE: Final = 3
-MOCK_CALL_GET_STATE: Final = 4
-MOCK_CALL_SET_STATE: Final = 5
-MOCK_CALL_INJECT: Final = 6
 MOCK_CALLS: Final = 7
 RING_CAPACITY_MAX: Final = 16777216
 
@@ -487,9 +511,17 @@ __all__ = [
     "MemoryType",
     "ArgType",
     "CallEnd",
-    "MachineEnd",
+    "MachineFlag",
     "DiskFlag",
+    "MachineEnd",
     "ConsoleFlag",
+    "LockstepGrain",
+    "LockstepFlag",
+    "LockstepEnd",
+    "LockstepKind",
+    "MockAction",
+    "MockOutcome",
+    "MockCall",
     "RingFlag",
     "WatchFlag",
     "VERSION_MAJOR",
@@ -524,40 +556,9 @@ __all__ = [
     "BOOT_MEMORY_MAX",
     "BOOT_MODULES_MAX",
     "ARGS_MAX",
-    "MACHINE_NO_HPET",
-    "MACHINE_UNCLAIMED_EXITS",
     "MACHINE_TIME_HOST",
     "HANDOFF_REPEAT",
-    "LOCKSTEP_EXIT",
-    "LOCKSTEP_INSN",
-    "LOCKSTEP_COPY",
-    "LOCKSTEP_OWN_DEVICES",
-    "LOCKSTEP_X87_POINTERS",
     "LOCKSTEP_REGIONS",
-    "LOCKSTEP_LIMIT",
-    "LOCKSTEP_DIFFERENCE",
-    "LOCKSTEP_HALTED",
-    "LOCKSTEP_SHUTDOWN",
-    "LOCKSTEP_STOPPED",
-    "LOCKSTEP_STUCK",
-    "LOCKSTEP_RECORD",
-    "LOCKSTEP_REGISTER",
-    "LOCKSTEP_MEMORY",
-    "MOCK_EXIT",
-    "MOCK_ACCESS",
-    "MOCK_RETIRE",
-    "MOCK_SPIN",
-    "MOCK_FAIL",
-    "MOCK_NOTHING",
-    "MOCK_COMPLETED",
-    "MOCK_FAULTED",
-    "MOCK_CALL_MEM_UPDATE",
-    "MOCK_CALL_VCPU_CREATE",
-    "MOCK_CALL_RUN",
-    "MOCK_CALL_COMPLETE",
-    "MOCK_CALL_GET_STATE",
-    "MOCK_CALL_SET_STATE",
-    "MOCK_CALL_INJECT",
     "MOCK_CALLS",
     "RING_CAPACITY_MAX",
 ]
