@@ -333,18 +333,19 @@ static void create_hop(const struct options *o)
     uint32_t count = VMLIB_CPUID_MAX, khz[2];
     const char *backend;
     vmlib_vcpu *vcpu[2];
+    bool soft;
 
     parse_hop(o, &backend);
     vcpu[0] = natural_cpu(o->backend, "--backend");
     vcpu[1] = natural_cpu(backend, "--hop");
     check(vmlib_handoff_cpuid(vcpu[0], vcpu[1], model, &count), STATUS_USAGE, "--hop");
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2; i++)
         khz[i] = vmlib_vm_tsc_khz(vmlib_vcpu_vm(vcpu[i]));
-        vmlib_vcpu_unref(vcpu[i]);
-    }
-    khz[0] = khz[0] > khz[1] ? khz[0] : khz[1];
-    hop.vm[0] = create_vm(o->backend, "--backend", khz[0]);
-    hop.vm[1] = create_vm(backend, "--hop", khz[0]);
+    soft = vmlib_vm_backend(vmlib_vcpu_vm(vcpu[0])) == VMLIB_BACKEND_SOFT;
+    vmlib_vcpu_unref(vcpu[0]);
+    vmlib_vcpu_unref(vcpu[1]);
+    hop.vm[0] = create_vm(o->backend, "--backend", khz[soft ? 1 : 0]);
+    hop.vm[1] = create_vm(backend, "--hop", khz[soft ? 1 : 0]);
     check(vmlib_vm_set_cpuid(hop.vm[0], model, count), STATUS_USAGE, "--hop");
 }
 

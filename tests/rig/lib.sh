@@ -28,3 +28,13 @@ rig_kernel() {
         "$root/scripts/fetch-kernel" "$1"
     fi
 }
+
+# rig_headers NAME: what modules for that kernel are built against. Fails with the reason.
+rig_headers() {
+    local folder
+    folder=$(rig_kernel "$1" 2>&1) || { echo "no kernel: ${folder##*$'\n'}" && return 1; }
+    folder=$folder/build
+    [ -d "$folder" ] || folder=$(ls -d /usr/src/linux-headers-*-cloud-amd64 2>/dev/null | sort -V | tail -n 1)
+    [ -n "$folder" ] || { echo "linux-headers-cloud-amd64 is not installed" && return 1; }
+    echo "$folder"
+}
