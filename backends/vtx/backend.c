@@ -132,7 +132,7 @@ static void translate(struct vmi_vcpu *owner, uint64_t gva, uint32_t access, boo
 static unsigned cpl(struct vmi_vcpu *owner)
 {
     struct vtx_cpu *v = owner->impl;
-    return vtx_need(v, VMLIB_VTX_G_SEGMENTS) == 0 ? v->e.cpu.cpl : 0;
+    return vtx_need_all(v) ? v->e.cpu.cpl : 0;
 }
 
 const struct vmi_backend vmi_backend_vtx = {

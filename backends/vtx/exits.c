@@ -1,6 +1,7 @@
 /*
  * VM exits (SDM Vol.3C appendix C). Most are instructions that lib/x86 executes in the processor's
- * place; port accesses and events have what they need in the exit's fields.
+ * place; events, and the frequent instructions of quick.c, have what they need in the exit's
+ * fields.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,8 +15,11 @@ enum reason {
     EXIT_TRIPLE_FAULT = 2,
     EXIT_INTERRUPT_WINDOW = 7,
     EXIT_NMI_WINDOW = 8,
+    EXIT_CPUID = 10,
+    EXIT_HLT = 12,
     EXIT_IO = 30,
-    EXIT_EPT_VIOLATION = 48,
+    EXIT_RDMSR = 31,
+    EXIT_WRMSR = 32,
     EXIT_TIMER = 52,
     EXIT_LAST = 64
 };
@@ -38,14 +42,17 @@ static bool ready(struct vtx_cpu *v)
     if (!vtx_need_all(v))
         return false;
     vtx_need_fpu(v);
-    x86_mode_refresh(&v->e.cpu);
-    x86_tlb_flush(&v->e.cpu);
     return true;
 }
 
-static bool execute(struct vtx_cpu *v)
+bool vtx_execute(struct vtx_cpu *v)
 {
     return ready(v) && vmi_engine_step(&v->e);
+}
+
+bool vtx_after(struct vtx_cpu *v)
+{
+    return ready(v) && vmi_engine_after(&v->e);
 }
 
 /* --- events --- */
@@ -59,7 +66,7 @@ static bool deliver_interrupted(struct vtx_cpu *v)
     ev.cr2 = run->cr2; /* has been written */
     run->vectoring_event = 0;
     if (ev.insn_len != 0) /* INT n, INT3, INTO, INT1: nothing has happened yet */
-        return execute(v);
+        return vtx_execute(v);
     if (ev.kind == X86_EV_NMI)
         v->e.cpu.nmi_blocked = true;
     return ready(v) && vmi_engine_deliver(&v->e, &ev, false);
@@ -100,55 +107,6 @@ static bool exit_window(struct vtx_cpu *v)
     return true;
 }
 
-/* --- port accesses --- */
-
-static void put_result(struct x86_cpu *cpu, uint32_t value, unsigned size)
-{
-    uint64_t *rax = &cpu->r[X86_RAX];
-    if (size == 4)
-        *rax = value;
-    else if (size == 2)
-        *rax = (*rax & ~UINT64_C(0xffff)) | (uint16_t)value;
-    else
-        *rax = (*rax & ~UINT64_C(0xff)) | (uint8_t)value;
-}
-
-/* The processor has decoded an instruction, and it is done. */
-static bool retired(struct vtx_cpu *v)
-{
-    struct x86_cpu *cpu = &v->e.cpu;
-    cpu->rip += v->run->instruction_length;
-    cpu->shadow = 0;
-    cpu->eflags &= ~X86_FL_RF;
-    cpu->left--;
-    v->e.skip_exec_bp = false;
-    return true;
-}
-
-/* SDM Vol.3C table 27-5. Privilege has been checked. */
-static bool exit_io(struct vtx_cpu *v)
-{
-    const struct vmlib_vtx_run *run = v->run;
-    struct vmi_engine *e = &v->e;
-    struct x86_cpu *cpu = &e->cpu;
-    uint64_t q = run->qualification;
-    unsigned size = (unsigned)(q & 7) + 1;
-    bool in = q >> 3 & 1;
-    if (q & 0x30 || cpu->eflags & X86_FL_TF || run->debug.dr7 & 0xff)
-        return execute(v); /* strings, traps after it */
-    uint32_t mask = size == 4 ? UINT32_MAX : (1u << 8 * size) - 1;
-    uint32_t value = in ? 0 : (uint32_t)cpu->r[X86_RAX] & mask;
-    e->in_insn = true;
-    enum x86_result r = vmi_engine_port(e, !in, (uint16_t)(q >> 16), size, &value);
-    e->in_insn = false;
-    cpu->rip_set = cpu->resync = false;
-    if (r != X86_OK)
-        return ready(v) && vmi_engine_after(e);
-    if (in)
-        put_result(cpu, value, size);
-    return retired(v);
-}
-
 /* --- the table --- */
 
 bool vtx_exit(struct vtx_cpu *v)
@@ -158,12 +116,17 @@ bool vtx_exit(struct vtx_cpu *v)
         [EXIT_TRIPLE_FAULT] = exit_triple_fault,
         [EXIT_INTERRUPT_WINDOW] = exit_window,
         [EXIT_NMI_WINDOW] = exit_window,
-        [EXIT_IO] = exit_io,
+        [EXIT_CPUID] = vtx_quick_cpuid,
+        [EXIT_HLT] = vtx_quick_hlt,
+        [EXIT_IO] = vtx_quick_io,
+        [EXIT_RDMSR] = vtx_quick_rdmsr,
+        [EXIT_WRMSR] = vtx_quick_wrmsr,
         [EXIT_TIMER] = exit_window,
     };
     const struct vmlib_vtx_run *run = v->run;
     uint32_t reason = run->reason & 0xffff;
+    v->last = reason < EXIT_LAST ? UINT64_C(1) << reason : 0;
     if (run->vectoring_event >> 31)
         return deliver_interrupted(v);
-    return reason < EXIT_LAST && table[reason] != NULL ? table[reason](v) : execute(v);
+    return reason < EXIT_LAST && table[reason] != NULL ? table[reason](v) : vtx_execute(v);
 }

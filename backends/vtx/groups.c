@@ -24,30 +24,52 @@
 
 /* --- out of the page --- */
 
-static void get_segment(struct x86_cpu *cpu, struct x86_seg *s,
-                        const struct vmlib_vtx_segment *from)
+static void get_segment(struct x86_seg *s, const struct vmlib_vtx_segment *from)
 {
     s->base = from->base;
     s->limit = from->limit;
     s->ar = from->attributes;
     s->sel = from->selector;
-    x86_seg_refresh(cpu, s);
 }
 
-static void get_segments(struct x86_cpu *cpu, const struct vmlib_vtx_run *run)
+static void agree_on_segments(struct vtx_cpu *v)
 {
+    const struct x86_cpu *cpu = &v->e.cpu;
+    struct vtx_agreed *a = &v->agreed;
+    memcpy(&a->page, &v->run->segments, sizeof(a->page));
+    memcpy(a->seg, cpu->seg, sizeof(a->seg));
+    a->ldtr = cpu->ldtr;
+    a->tr = cpu->tr;
+    a->gdtr = cpu->gdtr;
+    a->idtr = cpu->idtr;
+}
+
+static void get_segments(struct vtx_cpu *v)
+{
+    struct x86_cpu *cpu = &v->e.cpu;
+    const struct vmlib_vtx_run *run = v->run;
+    if (memcmp(&v->agreed.page, &run->segments, sizeof(run->segments)) == 0)
+        return;
     for (unsigned i = 0; i < X86_NSEG; i++)
-        get_segment(cpu, &cpu->seg[i], &run->segments.s[i]);
-    get_segment(cpu, &cpu->ldtr, &run->segments.s[VMLIB_VTX_LDTR]);
-    get_segment(cpu, &cpu->tr, &run->segments.s[VMLIB_VTX_TR]);
+        get_segment(&cpu->seg[i], &run->segments.s[i]);
+    get_segment(&cpu->ldtr, &run->segments.s[VMLIB_VTX_LDTR]);
+    get_segment(&cpu->tr, &run->segments.s[VMLIB_VTX_TR]);
+    x86_seg_refresh(cpu, &cpu->ldtr);
+    x86_seg_refresh(cpu, &cpu->tr);
     cpu->gdtr = (struct x86_dtr){run->segments.gdtr_base, (uint16_t)run->segments.gdtr_limit};
     cpu->idtr = (struct x86_dtr){run->segments.idtr_base, (uint16_t)run->segments.idtr_limit};
     cpu->cpl = run->segments.s[VMLIB_VTX_SS].attributes >> 5 & 3;
+    agree_on_segments(v);
+    v->mode_stale = true;
 }
 _Static_assert((int)X86_ES == VMLIB_VTX_ES && (int)X86_GS == VMLIB_VTX_GS, "the same order");
 
-static void get_control(struct x86_cpu *cpu, const struct vmlib_vtx_run *run)
+static void get_control(struct vtx_cpu *v)
 {
+    struct x86_cpu *cpu = &v->e.cpu;
+    const struct vmlib_vtx_run *run = v->run;
+    v->mode_stale |= cpu->cr0 != run->control.cr0 || cpu->cr4 != run->control.cr4 ||
+                     cpu->efer != run->control.efer;
     cpu->cr0 = run->control.cr0;
     cpu->cr3 = run->control.cr3;
     cpu->cr4 = run->control.cr4;
@@ -111,33 +133,56 @@ static void take_back(struct vtx_cpu *v)
     v->e.cpu.injected.seen = true;
 }
 
+static void get_groups(struct vtx_cpu *v, uint32_t groups)
+{
+    struct x86_cpu *cpu = &v->e.cpu;
+    if (groups & VMLIB_VTX_G_SEGMENTS)
+        get_segments(v);
+    if (groups & VMLIB_VTX_G_CONTROL)
+        get_control(v);
+    if (groups & VMLIB_VTX_G_MSRS)
+        get_msrs(cpu, v->run);
+    if (groups & VMLIB_VTX_G_EVENTS)
+        get_events(cpu, v->run);
+}
+
 void vtx_pulled(struct vtx_cpu *v, uint32_t groups)
 {
     struct x86_cpu *cpu = &v->e.cpu;
     const struct vmlib_vtx_run *run = v->run;
+    uint32_t flags = cpu->eflags;
     memcpy(cpu->r, run->gpr, sizeof(run->gpr));
     cpu->rip = run->rip;
     cpu->cr2 = run->cr2;
     x86_set_flags(cpu, (uint32_t)run->rflags);
-    if (groups & VMLIB_VTX_G_SEGMENTS)
-        get_segments(cpu, run);
-    if (groups & VMLIB_VTX_G_CONTROL)
-        get_control(cpu, run);
-    if (groups & VMLIB_VTX_G_MSRS)
-        get_msrs(cpu, run);
-    if (groups & VMLIB_VTX_G_EVENTS)
-        get_events(cpu, run);
+    v->mode_stale |= ((flags ^ cpu->eflags) & (X86_FL_VM | X86_FL_AC)) != 0;
+    v->tlb_stale = true;
+    get_groups(v, groups);
     v->have = groups | OURS;
-    v->have_fpu = false;
+    v->have_fpu &= run->fpu_loaded == 0;
+    v->asked = false;
     take_back(v);
+}
+
+/* What lib/x86 derives from the groups. */
+static void settle(struct vtx_cpu *v)
+{
+    struct x86_cpu *cpu = &v->e.cpu;
+    if (v->mode_stale)
+        x86_mode_refresh(cpu);
+    if (v->tlb_stale)
+        x86_tlb_flush(cpu);
+    v->mode_stale = v->tlb_stale = false;
 }
 
 int vtx_need(struct vtx_cpu *v, uint32_t groups)
 {
-    struct x86_cpu *cpu = &v->e.cpu;
     uint32_t missing = groups & ~v->have;
-    if (missing == 0)
+    v->asked = true;
+    if (missing == 0) {
+        settle(v);
         return 0;
+    }
     struct vmlib_vtx_run *run = v->run;
     /* Only fields outside the missing groups may have been changed meanwhile: keep them. */
     uint32_t dirty = run->dirty; /* not yet taken: an entry that a deadline has prevented */
@@ -160,19 +205,26 @@ int vtx_need(struct vtx_cpu *v, uint32_t groups)
         v->error = vtx_failed("VMLIB_VTX_RUN");
         return v->error;
     }
-    if (missing & VMLIB_VTX_G_SEGMENTS)
-        get_segments(cpu, run);
-    if (missing & VMLIB_VTX_G_CONTROL)
-        get_control(cpu, run);
-    if (missing & VMLIB_VTX_G_MSRS)
-        get_msrs(cpu, run);
-    if (missing & VMLIB_VTX_G_EVENTS)
-        get_events(cpu, run);
+    get_groups(v, missing);
     v->have |= missing;
     take_back(v);
-    x86_mode_refresh(cpu);
-    x86_tlb_flush(cpu);
+    settle(v);
     return 0;
+}
+
+static void agree_on_fpu(struct vtx_cpu *v)
+{
+    const struct x86_cpu *cpu = &v->e.cpu;
+    memcpy(v->agreed.v, cpu->v, sizeof(v->agreed.v));
+    memcpy(&v->agreed.fpu, &cpu->fpu, sizeof(v->agreed.fpu));
+    v->agreed.mxcsr = cpu->mxcsr;
+}
+
+static bool fpu_agreed(const struct vtx_cpu *v)
+{
+    const struct x86_cpu *cpu = &v->e.cpu;
+    return v->agreed.mxcsr == cpu->mxcsr && memcmp(v->agreed.v, cpu->v, sizeof(v->agreed.v)) == 0 &&
+           memcmp(&v->agreed.fpu, &cpu->fpu, sizeof(v->agreed.fpu)) == 0;
 }
 
 void vtx_need_fpu(struct vtx_cpu *v)
@@ -192,6 +244,7 @@ void vtx_need_fpu(struct vtx_cpu *v)
         s.xsave.features = 3;
     }
     vmi_state_set(&v->e.cpu, VMLIB_STATE_XSAVE, &s);
+    agree_on_fpu(v);
 }
 
 /* --- into the page --- */
@@ -210,9 +263,22 @@ static struct vmlib_vtx_segment segment(const struct x86_seg *s)
         .base = s->base, .limit = s->limit, .attributes = s->ar, .selector = s->sel};
 }
 
+static bool segments_agreed(const struct vtx_cpu *v)
+{
+    const struct x86_cpu *cpu = &v->e.cpu;
+    const struct vtx_agreed *a = &v->agreed;
+    return memcmp(a->seg, cpu->seg, sizeof(a->seg)) == 0 &&
+           memcmp(&a->ldtr, &cpu->ldtr, sizeof(a->ldtr)) == 0 &&
+           memcmp(&a->tr, &cpu->tr, sizeof(a->tr)) == 0 && a->gdtr.base == cpu->gdtr.base &&
+           a->gdtr.limit == cpu->gdtr.limit && a->idtr.base == cpu->idtr.base &&
+           a->idtr.limit == cpu->idtr.limit;
+}
+
 static void put_segments(struct vtx_cpu *v)
 {
     const struct x86_cpu *cpu = &v->e.cpu;
+    if (!v->fresh && segments_agreed(v))
+        return;
     __typeof__(v->run->segments) s;
     memset(&s, 0, sizeof(s));
     for (unsigned i = 0; i < X86_NSEG; i++)
@@ -224,6 +290,7 @@ static void put_segments(struct vtx_cpu *v)
     s.idtr_base = cpu->idtr.base;
     s.idtr_limit = cpu->idtr.limit;
     put(v, VMLIB_VTX_G_SEGMENTS, &v->run->segments, &s, sizeof(s));
+    agree_on_segments(v);
 }
 
 /* Changes of these bits are lib/x86's: they change the mode, or have rules. */
@@ -291,8 +358,9 @@ static void put_debug(struct vtx_cpu *v)
 static void put_fpu(struct vtx_cpu *v)
 {
     struct vmlib_state s;
-    if (!v->have_fpu && !v->fresh)
+    if (!v->fresh && (!v->have_fpu || fpu_agreed(v)))
         return;
+    agree_on_fpu(v);
     s.size = sizeof(s);
     vmi_state_get(&v->e.cpu, VMLIB_STATE_XSAVE, &s);
     memcpy(v->fpu, s.xsave.image, 416); /* the rest of the legacy region is the processor's */

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "vtx/vtx.h"
 #include "vtx/words.h"
@@ -74,13 +76,11 @@ static bool put_controls(struct vtx_cpu *v)
 
 /* Without unrestricted guest only protected mode with paging can be entered (SDM Vol.3C 26.3.1.1).
  */
-static bool enterable(struct vtx_cpu *v)
+static bool enterable(const struct vtx_cpu *v)
 {
-    if (v->vm->info.features & VMLIB_VTX_F_UNRESTRICTED)
-        return true;
-    if (vtx_need(v, VMLIB_VTX_G_CONTROL) != 0)
-        return true;
-    return (v->e.cpu.cr0 & 0x80000001u) == 0x80000001u;
+    /* PE and PG never change without an exit. */
+    return v->vm->info.features & VMLIB_VTX_F_UNRESTRICTED ||
+           (v->e.cpu.cr0 & 0x80000001u) == 0x80000001u;
 }
 
 static bool by_instruction(struct vtx_cpu *v)
@@ -104,6 +104,29 @@ static bool refused(struct vtx_cpu *v)
     return true;
 }
 
+/* Groups that the last exit for this reason needed are read by the driver at the next one: a second
+ * call costs as much as the exit. */
+static void learn(struct vtx_cpu *v)
+{
+    if (v->asked)
+        v->run->also_for |= v->last;
+    else
+        v->run->also_for &= ~v->last;
+    v->last = 0;
+}
+
+static uint32_t groups_read(const struct vmlib_vtx_run *run, uint32_t status)
+{
+    bool also = status == VMLIB_VTX_EXITED && run->reason < 64 && run->also_for >> run->reason & 1;
+    return run->fetch | (also ? run->also : 0);
+}
+
+/* Not ioctl(): its way through the kernel is longer (doc/vtx.md). */
+static int call_run(struct vtx_cpu *v)
+{
+    return (int)syscall(SYS_fdatasync, v->fd);
+}
+
 static bool enter(struct vtx_cpu *v)
 {
     struct vmlib_vtx_run *run = v->run;
@@ -112,9 +135,11 @@ static bool enter(struct vtx_cpu *v)
     vtx_push(v); /* bits of run->dirty stay until the driver has taken the groups */
     if (!put_controls(v))
         return false;
-    run->flags = 0;
+    learn(v);
+    run->flags = run->fpu_loaded = 0;
     run->fetch = VMLIB_VTX_G_EVENTS;
-    int rc = ioctl(v->fd, VMLIB_VTX_RUN, 0);
+    run->also = VTX_LOOKED_AT;
+    int rc = call_run(v);
     if (rc != 0 && errno != EINTR) {
         v->error = vtx_failed("VMLIB_VTX_RUN");
         return false;
@@ -128,7 +153,7 @@ static bool enter(struct vtx_cpu *v)
     if (status == VMLIB_VTX_REFUSED)
         return refused(v); /* nothing has run: the x86_cpu is what it was */
     v->tries = 0;
-    vtx_pulled(v, VMLIB_VTX_G_EVENTS);
+    vtx_pulled(v, groups_read(run, status));
     return status != VMLIB_VTX_EXITED || vtx_exit(v);
 }
 

@@ -237,6 +237,38 @@ static void test_exits(void **state)
     close_world(&w);
 }
 
+/* Only what the reason defines is read; groups that user space wants after this reason are. */
+static void test_what_exits_read(void **state)
+{
+    struct world w;
+
+    (void)state;
+    open_world(&w, MOCK_FULL);
+    mock_set(VMCS_VECTORING_EVENT, 0x80000b0e);
+    mock_set(VMCS_EXIT_INFO, 0x1234);
+    mock_set(VMCS_QUALIFICATION, 0x420008); /* IN */
+    w.v.run->instruction_info = 0;
+    assert_int_equal(exit_with(&w, 30, 0), VTX_USER);
+    assert_int_equal(w.v.run->vectoring_event, 0); /* an instruction: the field is not valid */
+    assert_int_equal(w.v.run->instruction_info, 0);
+    mock_set(VMCS_QUALIFICATION, 0x420018); /* INS */
+    assert_int_equal(exit_with(&w, 30, 0), VTX_USER);
+    assert_int_equal(w.v.run->instruction_info, 0x1234);
+    w.v.run->fetch = VMLIB_VTX_G_EVENTS;
+    w.v.run->also = VMLIB_VTX_G_SEGMENTS;
+    w.v.run->also_for = 1ull << 48;
+    assert_int_equal(vtx_vcpu_wanted(&w.v.core), VMLIB_VTX_G_EVENTS);
+    assert_int_equal(exit_with(&w, 48, 0), VTX_USER);
+    assert_int_equal(w.v.run->vectoring_event, 0x80000b0e);
+    assert_int_equal(vtx_vcpu_wanted(&w.v.core), VMLIB_VTX_G_EVENTS | VMLIB_VTX_G_SEGMENTS);
+    w.v.run->reason = 0x80000030; /* beyond the word */
+    assert_int_equal(vtx_vcpu_wanted(&w.v.core), VMLIB_VTX_G_EVENTS);
+    mock_set(VMCS_GUEST_ES + 2 * VMLIB_VTX_TR, 0x58);
+    vtx_vcpu_fetch(&w.v.core, VMLIB_VTX_G_SEGMENTS);
+    assert_int_equal(w.v.run->segments.s[VMLIB_VTX_TR].selector, 0x58);
+    close_world(&w);
+}
+
 /* An event whose delivery the host's interrupt broke off is delivered again; a kick gives it back.
  */
 static void test_vectoring(void **state)
@@ -370,11 +402,17 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),          cmocka_unit_test(test_info),
-        cmocka_unit_test(test_bad_groups),        cmocka_unit_test(test_groups_come_back),
-        cmocka_unit_test(test_control_registers), cmocka_unit_test(test_exits),
-        cmocka_unit_test(test_vectoring),         cmocka_unit_test(test_memory_arguments),
-        cmocka_unit_test(test_large_pages),       cmocka_unit_test(test_dirty),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_bad_groups),
+        cmocka_unit_test(test_groups_come_back),
+        cmocka_unit_test(test_control_registers),
+        cmocka_unit_test(test_exits),
+        cmocka_unit_test(test_vectoring),
+        cmocka_unit_test(test_what_exits_read),
+        cmocka_unit_test(test_memory_arguments),
+        cmocka_unit_test(test_large_pages),
+        cmocka_unit_test(test_dirty),
         cmocka_unit_test(test_out_of_memory),
     };
 

@@ -138,6 +138,7 @@ enum vtx_next {
 void vtx_vcpu_reset(struct vtx_vcpu *v); /* write all constant fields of a fresh VMCS */
 /* Write the dirty groups. 0, or a VMLIB_VTX_BAD_ constant: nothing of that group was written. */
 u32 vtx_vcpu_load(struct vtx_vcpu *v);
+u32 vtx_vcpu_wanted(const struct vtx_vcpu *v); /* after an exit: what user space asks for */
 void vtx_vcpu_fetch(struct vtx_vcpu *v, u32 groups);
 void vtx_vcpu_fpu(struct vtx_vcpu *v, bool loaded);
 enum vtx_next vtx_vcpu_exit(struct vtx_vcpu *v);

@@ -2,99 +2,67 @@
 /*
  * Register groups between the run page and the VMCS.
  *
- * Groups without danger for the host are rows of a table: the processor checks them at entry
+ * Groups without danger for the host are copied as they are: the processor checks them at entry
  * (SDM Vol.3C 26.3). CONTROL, CONTROLS, MSRS and DEBUG are checked here, each value read once.
  */
 #include "core.h"
 
-struct row {
-    u32 field;
-    u16 offset;
-    u8 bytes;
-    u8 group;
-};
+/* --- FLOW, SEGMENTS, EVENTS --- */
 
-#define AT(member) offsetof(struct vmlib_vtx_run, member)
-#define SEG(n)     (sizeof(struct vmlib_vtx_segment) * (n) + AT(segments.s))
-#define SEGMENT(n)                                                                                \
-    {VMCS_GUEST_ES + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, selector), 2,           \
-     VMLIB_VTX_G_SEGMENTS},                                                                       \
-        {VMCS_GUEST_ES_LIMIT + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, limit), 4,    \
-         VMLIB_VTX_G_SEGMENTS},                                                                   \
-        {VMCS_GUEST_ES_ACCESS + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, attributes), \
-         4, VMLIB_VTX_G_SEGMENTS},                                                                \
-    {                                                                                             \
-        VMCS_GUEST_ES_BASE + 2 * (n), SEG(n) + offsetof(struct vmlib_vtx_segment, base), 8,       \
-            VMLIB_VTX_G_SEGMENTS                                                                  \
+static void load_flow(struct vtx_vcpu *v)
+{
+    vmx_write(VMCS_GUEST_RSP, READ_ONCE(v->run->gpr[4]));
+    vmx_write(VMCS_GUEST_RFLAGS, READ_ONCE(v->run->rflags));
+}
+
+static void load_segments(struct vtx_vcpu *v)
+{
+    const struct vmlib_vtx_run *run = v->run;
+    u32 i;
+
+    for (i = 0; i < VMLIB_VTX_SEGMENTS; i++) {
+        const struct vmlib_vtx_segment *s = &run->segments.s[i];
+
+        vmx_write(VMCS_GUEST_ES + 2 * i, READ_ONCE(s->selector));
+        vmx_write(VMCS_GUEST_ES_LIMIT + 2 * i, READ_ONCE(s->limit));
+        vmx_write(VMCS_GUEST_ES_ACCESS + 2 * i, READ_ONCE(s->attributes));
+        vmx_write(VMCS_GUEST_ES_BASE + 2 * i, READ_ONCE(s->base));
     }
-
-static const struct row rows[] = {
-    {VMCS_GUEST_RIP, AT(rip), 8, VMLIB_VTX_G_RIP},
-    {VMCS_GUEST_RSP, AT(gpr[4]), 8, VMLIB_VTX_G_FLOW},
-    {VMCS_GUEST_RFLAGS, AT(rflags), 8, VMLIB_VTX_G_FLOW},
-    SEGMENT(VMLIB_VTX_ES),
-    SEGMENT(VMLIB_VTX_CS),
-    SEGMENT(VMLIB_VTX_SS),
-    SEGMENT(VMLIB_VTX_DS),
-    SEGMENT(VMLIB_VTX_FS),
-    SEGMENT(VMLIB_VTX_GS),
-    SEGMENT(VMLIB_VTX_LDTR),
-    SEGMENT(VMLIB_VTX_TR),
-    {VMCS_GUEST_GDTR_BASE, AT(segments.gdtr_base), 8, VMLIB_VTX_G_SEGMENTS},
-    {VMCS_GUEST_IDTR_BASE, AT(segments.idtr_base), 8, VMLIB_VTX_G_SEGMENTS},
-    {VMCS_GUEST_GDTR_LIMIT, AT(segments.gdtr_limit), 4, VMLIB_VTX_G_SEGMENTS},
-    {VMCS_GUEST_IDTR_LIMIT, AT(segments.idtr_limit), 4, VMLIB_VTX_G_SEGMENTS},
-    {VMCS_GUEST_SYSENTER_CS, AT(msrs.sysenter_cs), 8, VMLIB_VTX_G_MSRS},
-    {VMCS_GUEST_SYSENTER_ESP, AT(msrs.sysenter_esp), 8, VMLIB_VTX_G_MSRS},
-    {VMCS_GUEST_SYSENTER_EIP, AT(msrs.sysenter_eip), 8, VMLIB_VTX_G_MSRS},
-    {VMCS_GUEST_PAT, AT(msrs.pat), 8, VMLIB_VTX_G_MSRS},
-    {VMCS_GUEST_INTERRUPTIBILITY, AT(events.interruptibility), 4, VMLIB_VTX_G_EVENTS},
-    {VMCS_GUEST_PENDING_DEBUG, AT(events.pending_debug), 8, VMLIB_VTX_G_EVENTS},
-    {VMCS_GUEST_DR7, AT(debug.dr7), 8, VMLIB_VTX_G_DEBUG},
-    {VMCS_GUEST_DEBUGCTL, AT(debug.debugctl), 8, VMLIB_VTX_G_DEBUG},
-};
-
-#define ROWS (sizeof(rows) / sizeof(rows[0]))
-
-static u64 row_get(const struct vmlib_vtx_run *run, const struct row *r)
-{
-    const u8 *p = (const u8 *)run + r->offset;
-
-    if (r->bytes == 2)
-        return READ_ONCE(*(const u16 *)p);
-    if (r->bytes == 4)
-        return READ_ONCE(*(const u32 *)p);
-    return READ_ONCE(*(const u64 *)p);
+    vmx_write(VMCS_GUEST_GDTR_BASE, READ_ONCE(run->segments.gdtr_base));
+    vmx_write(VMCS_GUEST_IDTR_BASE, READ_ONCE(run->segments.idtr_base));
+    vmx_write(VMCS_GUEST_GDTR_LIMIT, READ_ONCE(run->segments.gdtr_limit));
+    vmx_write(VMCS_GUEST_IDTR_LIMIT, READ_ONCE(run->segments.idtr_limit));
 }
 
-static void row_set(struct vmlib_vtx_run *run, const struct row *r, u64 value)
+static void fetch_segments(struct vtx_vcpu *v)
 {
-    u8 *p = (u8 *)run + r->offset;
+    struct vmlib_vtx_run *run = v->run;
+    u32 i;
 
-    if (r->bytes == 2)
-        WRITE_ONCE(*(u16 *)p, (u16)value);
-    else if (r->bytes == 4)
-        WRITE_ONCE(*(u32 *)p, (u32)value);
-    else
-        WRITE_ONCE(*(u64 *)p, value);
+    for (i = 0; i < VMLIB_VTX_SEGMENTS; i++) {
+        struct vmlib_vtx_segment *s = &run->segments.s[i];
+
+        WRITE_ONCE(s->selector, (u16)vmx_read(VMCS_GUEST_ES + 2 * i));
+        WRITE_ONCE(s->limit, (u32)vmx_read(VMCS_GUEST_ES_LIMIT + 2 * i));
+        WRITE_ONCE(s->attributes, (u32)vmx_read(VMCS_GUEST_ES_ACCESS + 2 * i));
+        WRITE_ONCE(s->base, vmx_read(VMCS_GUEST_ES_BASE + 2 * i));
+    }
+    WRITE_ONCE(run->segments.gdtr_base, vmx_read(VMCS_GUEST_GDTR_BASE));
+    WRITE_ONCE(run->segments.idtr_base, vmx_read(VMCS_GUEST_IDTR_BASE));
+    WRITE_ONCE(run->segments.gdtr_limit, (u32)vmx_read(VMCS_GUEST_GDTR_LIMIT));
+    WRITE_ONCE(run->segments.idtr_limit, (u32)vmx_read(VMCS_GUEST_IDTR_LIMIT));
 }
 
-static void write_rows(struct vtx_vcpu *v, u32 groups)
+static void load_events(struct vtx_vcpu *v)
 {
-    size_t i;
-
-    for (i = 0; i < ROWS; i++)
-        if (rows[i].group & groups)
-            vmx_write(rows[i].field, row_get(v->run, &rows[i]));
+    vmx_write(VMCS_GUEST_INTERRUPTIBILITY, READ_ONCE(v->run->events.interruptibility));
+    vmx_write(VMCS_GUEST_PENDING_DEBUG, READ_ONCE(v->run->events.pending_debug));
 }
 
-static void read_rows(struct vtx_vcpu *v, u32 groups)
+static void fetch_events(struct vtx_vcpu *v)
 {
-    size_t i;
-
-    for (i = 0; i < ROWS; i++)
-        if (rows[i].group & groups)
-            row_set(v->run, &rows[i], vmx_read(rows[i].field));
+    WRITE_ONCE(v->run->events.interruptibility, (u32)vmx_read(VMCS_GUEST_INTERRUPTIBILITY));
+    WRITE_ONCE(v->run->events.pending_debug, vmx_read(VMCS_GUEST_PENDING_DEBUG));
 }
 
 /* --- CONTROL --- */
@@ -249,19 +217,27 @@ static u32 load_msrs(struct vtx_vcpu *v)
     v->fmask = fmask;
     v->kernel_gs_base = base;
     v->tsc_aux = aux;
-    write_rows(v, VMLIB_VTX_G_MSRS);
+    vmx_write(VMCS_GUEST_SYSENTER_CS, READ_ONCE(run->msrs.sysenter_cs));
+    vmx_write(VMCS_GUEST_SYSENTER_ESP, READ_ONCE(run->msrs.sysenter_esp));
+    vmx_write(VMCS_GUEST_SYSENTER_EIP, READ_ONCE(run->msrs.sysenter_eip));
+    vmx_write(VMCS_GUEST_PAT, READ_ONCE(run->msrs.pat));
     return 0;
 }
 
 static void fetch_msrs(struct vtx_vcpu *v)
 {
-    WRITE_ONCE(v->run->msrs.star, v->star);
-    WRITE_ONCE(v->run->msrs.lstar, v->lstar);
-    WRITE_ONCE(v->run->msrs.cstar, v->cstar);
-    WRITE_ONCE(v->run->msrs.fmask, v->fmask);
-    WRITE_ONCE(v->run->msrs.kernel_gs_base, v->kernel_gs_base);
-    WRITE_ONCE(v->run->msrs.tsc_aux, v->tsc_aux);
-    read_rows(v, VMLIB_VTX_G_MSRS);
+    struct vmlib_vtx_run *run = v->run;
+
+    WRITE_ONCE(run->msrs.star, v->star);
+    WRITE_ONCE(run->msrs.lstar, v->lstar);
+    WRITE_ONCE(run->msrs.cstar, v->cstar);
+    WRITE_ONCE(run->msrs.fmask, v->fmask);
+    WRITE_ONCE(run->msrs.kernel_gs_base, v->kernel_gs_base);
+    WRITE_ONCE(run->msrs.tsc_aux, v->tsc_aux);
+    WRITE_ONCE(run->msrs.sysenter_cs, vmx_read(VMCS_GUEST_SYSENTER_CS));
+    WRITE_ONCE(run->msrs.sysenter_esp, vmx_read(VMCS_GUEST_SYSENTER_ESP));
+    WRITE_ONCE(run->msrs.sysenter_eip, vmx_read(VMCS_GUEST_SYSENTER_EIP));
+    WRITE_ONCE(run->msrs.pat, vmx_read(VMCS_GUEST_PAT));
 }
 
 static u32 load_debug(struct vtx_vcpu *v)
@@ -286,12 +262,11 @@ static void fetch_debug(struct vtx_vcpu *v)
 
     for (i = 0; i < 4; i++)
         WRITE_ONCE(v->run->debug.dr[i], v->dr[i]);
-    read_rows(v, VMLIB_VTX_G_DEBUG);
+    WRITE_ONCE(v->run->debug.dr7, vmx_read(VMCS_GUEST_DR7));
+    WRITE_ONCE(v->run->debug.debugctl, vmx_read(VMCS_GUEST_DEBUGCTL));
 }
 
 /* --- all groups --- */
-
-#define PLAIN (VMLIB_VTX_G_RIP | VMLIB_VTX_G_FLOW | VMLIB_VTX_G_SEGMENTS | VMLIB_VTX_G_EVENTS)
 
 u32 vtx_vcpu_load(struct vtx_vcpu *v)
 {
@@ -316,8 +291,12 @@ u32 vtx_vcpu_load(struct vtx_vcpu *v)
         bad = load_debug(v);
     if (bad)
         return bad;
-    if (dirty & PLAIN & ~VMLIB_VTX_G_RIP)
-        write_rows(v, dirty & PLAIN & ~VMLIB_VTX_G_RIP);
+    if (dirty & VMLIB_VTX_G_FLOW)
+        load_flow(v);
+    if (dirty & VMLIB_VTX_G_SEGMENTS)
+        load_segments(v);
+    if (dirty & VMLIB_VTX_G_EVENTS)
+        load_events(v);
     if (dirty & VMLIB_VTX_G_INJECT) {
         vmx_write(VMCS_ENTRY_EVENT, READ_ONCE(run->inject.event));
         vmx_write(VMCS_ENTRY_ERROR, READ_ONCE(run->inject.error));
@@ -326,6 +305,16 @@ u32 vtx_vcpu_load(struct vtx_vcpu *v)
     }
     WRITE_ONCE(run->dirty, 0);
     return 0;
+}
+
+u32 vtx_vcpu_wanted(const struct vtx_vcpu *v)
+{
+    const struct vmlib_vtx_run *run = v->run;
+    u32 reason = READ_ONCE(run->reason), groups = READ_ONCE(run->fetch);
+
+    if (reason < 64 && READ_ONCE(run->also_for) >> reason & 1)
+        groups |= READ_ONCE(run->also);
+    return groups;
 }
 
 void vtx_vcpu_fetch(struct vtx_vcpu *v, u32 groups)
@@ -337,8 +326,10 @@ void vtx_vcpu_fetch(struct vtx_vcpu *v, u32 groups)
     WRITE_ONCE(run->rflags, vmx_read(VMCS_GUEST_RFLAGS));
     if (!groups)
         return;
-    if (groups & (VMLIB_VTX_G_SEGMENTS | VMLIB_VTX_G_EVENTS))
-        read_rows(v, groups & (VMLIB_VTX_G_SEGMENTS | VMLIB_VTX_G_EVENTS));
+    if (groups & VMLIB_VTX_G_EVENTS)
+        fetch_events(v);
+    if (groups & VMLIB_VTX_G_SEGMENTS)
+        fetch_segments(v);
     if (groups & VMLIB_VTX_G_CONTROL)
         fetch_control(v);
     if (groups & VMLIB_VTX_G_MSRS)

@@ -401,7 +401,8 @@ static int visit(struct host_vcpu *v)
         }
         if (!v->invalid)
             left = enter_until_user(v);
-        WRITE_ONCE(run->fpu_loaded, v->core.fpu_loaded);
+        if (v->core.fpu_loaded)
+            WRITE_ONCE(run->fpu_loaded, 1);
         store_fpu(v);
     } else {
         WRITE_ONCE(run->status, VMLIB_VTX_KICKED);
@@ -410,7 +411,7 @@ static int visit(struct host_vcpu *v)
         return 0;
     }
     if (!left) {
-        vtx_vcpu_fetch(&v->core, READ_ONCE(run->fetch));
+        vtx_vcpu_fetch(&v->core, vtx_vcpu_wanted(&v->core));
         return 0;
     }
     if (!v->invalid && !READ_ONCE(run->request) &&

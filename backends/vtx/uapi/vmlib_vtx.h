@@ -185,7 +185,9 @@ struct vmlib_vtx_run {
     __u32 vectoring_event, vectoring_error; /* IDT-vectoring information */
     __u32 instruction_error, invalid;
     __u32 cpu;        /* where it ran */
-    __u32 fpu_loaded; /* the guest's vector registers were in use */
+    __u32 fpu_loaded; /* set when the guest's vector registers were in use; user space clears it */
+    __u64 also_for; /* basic exit reasons, one bit each, after which `also` is read like `fetch` */
+    __u32 also, reserved;
 
     __u64 gpr[16]; /* rax rcx rdx rbx rsp rbp rsi rdi r8-r15 */
     __u64 rip, rflags, cr2;
