@@ -11,7 +11,6 @@
 #include "state/state.h"
 #include "x86/flags.h"
 #include "x86/mem.h"
-#include "x86/sys.h"
 
 /* --- the copy --- */
 
@@ -29,13 +28,9 @@ static struct kvm_emulator *emulator(struct kvm_cpu *v)
         return NULL;
     }
     e->v = v;
-    e->cpu.ops = &kvm_emulate_ops;
-    e->cpu.host = e;
-    e->cpu.tlb_banks = banks;
-    e->cpu.tlb_gen = 1;
-    e->cpu.phys_mask = (UINT64_C(1) << v->owner->vm->phys_bits) - 1;
-    e->random = v->owner->vm->seed + v->owner->index;
-    x86_reset(&e->cpu, false);
+    e->e.cpu.tlb_banks = banks;
+    vmi_engine_init(&e->e, v->owner, &kvm_emulate_ops, &kvm_emulate_hooks);
+    vmi_engine_reset(&e->e, false);
     v->emulator = e;
     return e;
 }
@@ -43,7 +38,7 @@ static struct kvm_emulator *emulator(struct kvm_cpu *v)
 void kvm_emulate_destroy(struct kvm_cpu *v)
 {
     if (v->emulator != NULL)
-        free(v->emulator->cpu.tlb_banks);
+        free(v->emulator->e.cpu.tlb_banks);
     free(v->emulator);
     v->emulator = NULL;
 }
@@ -51,7 +46,7 @@ void kvm_emulate_destroy(struct kvm_cpu *v)
 void kvm_emulate_forget(struct kvm_cpu *v)
 {
     if (v->emulator != NULL)
-        v->emulator->cpu.nanswers = v->emulator->cpu.next_answer = 0;
+        v->emulator->e.cpu.nanswers = v->emulator->e.cpu.next_answer = 0;
 }
 
 struct kvm_emulator *kvm_emulator_load(struct kvm_cpu *v, uint32_t groups)
@@ -67,19 +62,18 @@ struct kvm_emulator *kvm_emulator_load(struct kvm_cpu *v, uint32_t groups)
         v->error = rc;
         return NULL;
     }
-    e->trial = false;
-    memcpy(e->cpu.feat, v->feat, sizeof(e->cpu.feat));
+    memcpy(e->e.cpu.feat, v->feat, sizeof(e->e.cpu.feat));
     if (groups == KVM_WALK) /* which may come in the middle of an instruction that needs it */
-        state.control.xcr0 = e->cpu.xcr0;
-    vmi_state_set(&e->cpu, groups, &state);
-    x86_tlb_flush(&e->cpu);
+        state.control.xcr0 = e->e.cpu.xcr0;
+    vmi_state_set(&e->e.cpu, groups, &state);
+    x86_tlb_flush(&e->e.cpu);
     return e;
 }
 
 struct x86_cpu *kvm_shadow(struct kvm_cpu *v, uint32_t groups)
 {
     struct kvm_emulator *e = kvm_emulator_load(v, groups);
-    return e != NULL ? &e->cpu : NULL;
+    return e != NULL ? &e->e.cpu : NULL;
 }
 
 /* --- one instruction for real --- */
@@ -119,50 +113,44 @@ static int write_back(struct kvm_cpu *v, const struct vmlib_state *was)
     struct vmlib_state now;
     memset(&now, 0, sizeof(now));
     now.size = sizeof(now);
-    vmi_state_get(&v->emulator->cpu, KVM_EMULATOR_STATE, &now);
+    vmi_state_get(&v->emulator->e.cpu, KVM_EMULATOR_STATE, &now);
     uint32_t groups = differences(was, &now);
     int rc = groups & VMLIB_STATE_XSAVE ? put_vectors(v, &now) : 0;
     groups &= ~(uint32_t)VMLIB_STATE_XSAVE;
     return rc == 0 && groups != 0 ? kvm_set_state(v->owner, groups, &now) : rc;
 }
 
-static void step(struct kvm_emulator *e)
+/* True: it has retired. */
+static bool step(struct kvm_emulator *e)
 {
-    struct x86_cpu *cpu = &e->cpu;
-    cpu->msr_watch = atomic_load_explicit(&e->v->owner->vm->nhandlers[VMLIB_HANDLER_MSR],
-                                          memory_order_relaxed) != 0;
-    cpu->next_answer = 0;
-    cpu->left = INT64_MAX / 2;
+    struct x86_cpu *cpu = &e->e.cpu;
+    if (e->answer_rip != cpu->rip)
+        cpu->nanswers = 0;
+    e->answer_rip = cpu->rip;
+    vmi_engine_begin(&e->e, UINT64_MAX);
     cpu->work = 0;
     cpu->poll = 0;
-    cpu->cur = NULL;
     cpu->shadow = 0;
     /* Traps and steps follow each element of a repeated string instruction. */
     cpu->resync = cpu->eflags & X86_FL_TF || e->v->owner->run_flags & VMLIB_RUN_SINGLE_STEP;
     cpu->eflags &= ~X86_FL_RF;
-    e->dispatched = false;
     e->v->open = KVM_OPEN_NONE;
-    x86_step(cpu);
-    x86_fp_sync(cpu);
-    cpu->rip_set = cpu->resync = false;
+    vmi_engine_execute_one(&e->e);
+    vmi_engine_end(&e->e);
+    bool retired = e->v->owner->retired != 0;
+    e->v->owner->retired = 0; /* KVM does not count: neither do we */
+    e->v->leave |= e->e.leave_after;
+    return retired;
 }
 
 /* Instructions from where nothing can be fetched. False: return from run. */
 static bool code_is_elsewhere(struct kvm_cpu *v)
 {
-    struct vmlib_exit *e = &v->owner->exit;
-    const struct x86_cpu *cpu = &v->emulator->cpu;
-    const struct vmi_slot *s = vmi_memory_slot(v->owner->vm, cpu->tmp);
-    uint64_t base = cpu->mode & X86_MODE_64 ? 0 : cpu->seg[X86_CS].base;
-    e->reason = VMLIB_EXIT_MEMORY_FAULT;
-    e->u.memory_fault = (struct vmlib_exit_memory_fault){.gpa = cpu->tmp,
-                                                         .gva = (base + cpu->rip) & cpu->lin_mask,
-                                                         .access = VMLIB_ACCESS_EXEC,
-                                                         .mapped = s != NULL,
-                                                         .prot = s != NULL ? s->prot : 0};
+    struct vmlib_exit *exit = &v->owner->exit;
+    vmi_engine_fetch_fault(&v->emulator->e);
     if (kvm_dispatch(v) != VMI_INJECT)
         return false;
-    struct vmlib_event event = e->inject;
+    struct vmlib_event event = exit->inject;
     v->error = kvm_inject(v->owner, &event);
     return v->error == 0;
 }
@@ -171,7 +159,7 @@ static bool code_is_elsewhere(struct kvm_cpu *v)
 static bool ended(struct kvm_cpu *v, bool retired)
 {
     struct kvm_emulator *e = v->emulator;
-    struct x86_cpu *cpu = &e->cpu;
+    struct x86_cpu *cpu = &e->e.cpu;
     struct vmlib_event event;
     if (retired)
         cpu->nanswers = cpu->next_answer = 0;
@@ -182,10 +170,11 @@ static bool ended(struct kvm_cpu *v, bool retired)
         v->error = kvm_inject(v->owner, &event);
         return v->error == 0;
     case X86_LEAVE_EXIT:
-        if (!e->dispatched) {
-            v->emulate_next = false;
+        v->emulate_next = false;
+        if (!e->e.dispatched)
             return code_is_elsewhere(v);
-        }
+        if (retired) /* abandoned: a handler has moved rip */
+            return false;
         v->emulate_next = true; /* completed or repeated: by lib/x86 */
         if (v->owner->exit.flags & VMLIB_EXIT_F_PENDING)
             v->open = KVM_OPEN_EMULATE;
@@ -211,15 +200,14 @@ bool kvm_emulate(struct kvm_cpu *v)
         return false;
     memset(&was, 0, sizeof(was));
     was.size = sizeof(was);
-    vmi_state_get(&e->cpu, KVM_EMULATOR_STATE, &was);
-    bool trap = e->cpu.eflags & X86_FL_TF;
-    step(e);
-    bool retired = e->cpu.left != INT64_MAX / 2;
-    bool element = !retired && e->cpu.leave == X86_LEAVE_LOOKUP;
-    if (trap && ((retired && !e->cpu.no_trap) || element))
-        e->cpu.pending_dr6 |= 1u << 14;
-    uint64_t debug = e->cpu.pending_dr6;
-    e->cpu.pending_dr6 = 0;
+    vmi_state_get(&e->e.cpu, KVM_EMULATOR_STATE, &was);
+    bool trap = e->e.cpu.eflags & X86_FL_TF;
+    bool retired = step(e);
+    bool element = !retired && e->e.cpu.leave == X86_LEAVE_LOOKUP;
+    if (trap && ((retired && !e->e.cpu.no_trap) || element))
+        e->e.cpu.pending_dr6 |= 1u << 14;
+    uint64_t debug = e->e.cpu.pending_dr6;
+    e->e.cpu.pending_dr6 = 0;
     v->error = write_back(v, &was);
     if (v->error != 0)
         return false;
@@ -232,10 +220,10 @@ bool kvm_emulate(struct kvm_cpu *v)
 static uint8_t kind_of(const struct kvm_access *a)
 {
     if (a->exit == KVM_EXIT_IO)
-        return KVM_ANSWER_IN;
+        return VMI_ANSWER_IN;
     if (a->exit == KVM_EXIT_MMIO)
-        return KVM_ANSWER_READ;
-    return a->write ? KVM_ANSWER_WRMSR : KVM_ANSWER_RDMSR;
+        return VMI_ANSWER_READ;
+    return a->write ? VMI_ANSWER_WRMSR : VMI_ANSWER_RDMSR;
 }
 
 bool kvm_emulate_seed(struct kvm_cpu *v)
@@ -250,37 +238,19 @@ bool kvm_emulate_seed(struct kvm_cpu *v)
            v->read[n - 1].exit == KVM_EXIT_MMIO &&
            v->read[n].addr + v->read[n].width == v->read[n - 1].addr)
         n++;
-    e->answer_rip = e->cpu.rip;
-    e->answer_rcx = e->cpu.r[X86_RCX];
-    e->cpu.nanswers = (uint16_t)n;
+    e->answer_rip = e->e.cpu.rip;
+    e->e.answer_count = vmi_engine_instructions(&e->e);
+    e->e.answer_rcx = e->e.cpu.r[X86_RCX];
+    e->e.cpu.nanswers = (uint16_t)n;
     for (unsigned i = 0; i < n; i++) {
         const struct kvm_access *a = &v->read[n - 1 - i];
-        e->cpu.answer[i] = (struct x86_answer){
+        e->e.cpu.answer[i] = (struct x86_answer){
             .addr = a->addr, .kind = kind_of(a), .size = a->width, .value = {a->value, 0}};
     }
     return true;
 }
 
 /* --- completion --- */
-
-static void record_answer(struct kvm_emulator *e)
-{
-    const struct vmlib_exit *x = &e->v->owner->exit;
-    struct x86_answer a = {.addr = e->wait_addr, .kind = e->wait_kind, .size = e->wait_size};
-    switch (e->wait_kind) {
-    case KVM_ANSWER_READ:
-        a.value[0] = x->u.mmio.value;
-        break;
-    case KVM_ANSWER_IN:
-        a.value[0] = x->u.pio.value;
-        break;
-    default:
-        a.value[0] = x->u.msr.value;
-        break;
-    }
-    if (e->cpu.nanswers < X86_NANSWERS)
-        e->cpu.answer[e->cpu.nanswers++] = a;
-}
 
 int kvm_emulate_complete(struct kvm_cpu *v, bool fault)
 {
@@ -291,7 +261,7 @@ int kvm_emulate_complete(struct kvm_cpu *v, bool fault)
         kvm_emulate_forget(v);
         return kvm_inject(v->owner, &event);
     }
-    record_answer(v->emulator);
+    vmi_engine_record_answer(&v->emulator->e);
     if (v->delivering)
         (void)kvm_redeliver(v);
     else

@@ -1,35 +1,21 @@
-/* lib/x86 in KVM's place: what emulate.c and emulate_ops.c share. */
+/* lib/x86 in KVM's place: what emulate.c, emulate_ops.c and trial.c share. */
 #ifndef KVM_EMULATE_H
 #define KVM_EMULATE_H
 
+#include "engine/engine.h"
 #include "kvm/kvm.h"
-#include "x86/cpu.h"
-#include "x86/ops.h"
-#include "x86/sys.h"
-
-enum kvm_answer_kind {
-    KVM_ANSWER_READ = 1,
-    KVM_ANSWER_WRITE,
-    KVM_ANSWER_IN,
-    KVM_ANSWER_OUT,
-    KVM_ANSWER_RDMSR,
-    KVM_ANSWER_WRMSR
-};
 
 struct kvm_emulator {
-    struct x86_cpu cpu; /* first: ops get only this */
+    struct vmi_engine e; /* first */
     struct kvm_cpu *v;
-    bool trial;      /* nothing is stored, devices are not asked */
-    bool matched;    /* trial: the expected write has been made */
-    bool strange;    /* trial: an access that the kernel has not made */
-    bool active;     /* trial: some access to a device */
-    bool dispatched; /* the record of this exit is with core */
-    uint64_t random;
-    uint64_t answer_rip, answer_rcx; /* the instruction that cpu.answer[] belongs to */
-    uint8_t wait_kind, wait_size;    /* an access that was returned to the host */
-    uint64_t wait_addr;
-    uint64_t lin;        /* trial: linear address of v->access, if it was made */
-    struct x86_cpu base; /* trial: what each one begins with, and what comes back after it */
+    uint64_t answer_rip; /* of the instruction that cpu.answer[] belongs to: KVM executes others */
+
+    /* Trials: nothing is stored, devices are not asked. */
+    bool matched;        /* the expected write has been made */
+    bool strange;        /* an access that the kernel has not made */
+    bool active;         /* some access to a device */
+    uint64_t lin;        /* linear address of v->access, if it was made */
+    struct x86_cpu base; /* what each one begins with, and what comes back after it */
 };
 
 static inline struct kvm_emulator *kvm_emulator_of(struct x86_cpu *cpu)
@@ -38,6 +24,7 @@ static inline struct kvm_emulator *kvm_emulator_of(struct x86_cpu *cpu)
 }
 
 extern const struct x86_ops kvm_emulate_ops;
+extern const struct vmi_engine_hooks kvm_emulate_hooks;
 
 #define KVM_EMULATOR_STATE (VMLIB_STATE_ALL & ~VMLIB_STATE_FPU)
 /* lib/x86's copy with these groups of the vCPU's state. NULL: v->error. */

@@ -8,7 +8,116 @@
 #include "state/state.h"
 #include "x86/flags.h"
 #include "x86/mem.h"
-#include "x86/sys.h"
+
+/* --- ops: devices answer as they have answered KVM --- */
+
+static void note_address(struct kvm_emulator *e, uint64_t gpa, uint64_t lin, unsigned size)
+{
+    const struct kvm_access *a = &e->v->access;
+    if (a->exit == KVM_EXIT_MMIO && a->addr - gpa < size && e->lin == 0)
+        e->lin = lin + (a->addr - gpa);
+}
+
+static enum x86_result trial_write(struct kvm_emulator *e, uint32_t exit, uint64_t addr,
+                                   uint64_t value, unsigned size)
+{
+    const struct kvm_access *a = &e->v->access;
+    e->active = true;
+    if (a->exit == exit && a->addr == addr && a->width == size && a->value == value)
+        e->matched = true;
+    return X86_OK;
+}
+
+/* Reads get the answers that the kernel's instruction got. */
+static enum x86_result trial_read(struct kvm_emulator *e, uint32_t exit, uint64_t addr,
+                                  unsigned size)
+{
+    e->active = true;
+    e->e.cpu.tmp = 0;
+    for (unsigned i = 0; i < KVM_READS; i++) {
+        const struct kvm_access *a = &e->v->read[i];
+        if (a->exit == exit && a->addr == addr && a->width == size) {
+            e->e.cpu.tmp = a->value;
+            return X86_OK;
+        }
+    }
+    e->strange = true;
+    return X86_OK;
+}
+
+static void op_page(struct x86_cpu *cpu, uint64_t gpa, enum x86_access acc, struct x86_page *out)
+{
+    vmi_engine_slot_page(cpu, gpa, acc, out);
+    out->writable = false;
+}
+
+static enum x86_result op_read_phys(struct x86_cpu *cpu, uint64_t gpa, uint64_t lin, unsigned size)
+{
+    struct kvm_emulator *e = kvm_emulator_of(cpu);
+    note_address(e, gpa, lin, size);
+    return trial_read(e, KVM_EXIT_MMIO, gpa, size);
+}
+
+/* Also memory: the kernel may be unable to reach what is behind a slot. */
+static enum x86_result op_write_phys(struct x86_cpu *cpu, uint64_t gpa, uint64_t lin,
+                                     uint64_t value, unsigned size)
+{
+    struct kvm_emulator *e = kvm_emulator_of(cpu);
+    if (size < 8)
+        value &= (UINT64_C(1) << (8 * size)) - 1;
+    note_address(e, gpa, lin, size);
+    return trial_write(e, KVM_EXIT_MMIO, gpa, value, size);
+}
+
+/* Not reached: no page is writable. */
+static void op_before_rmw(struct x86_cpu *cpu, uint64_t gpa, unsigned size)
+{
+    (void)gpa;
+    (void)size;
+    kvm_emulator_of(cpu)->strange = true;
+}
+
+static enum x86_result op_pio_read(struct x86_cpu *cpu, uint16_t number, unsigned size)
+{
+    return trial_read(kvm_emulator_of(cpu), KVM_EXIT_IO, number, size);
+}
+
+static enum x86_result op_pio_write(struct x86_cpu *cpu, uint16_t number, uint32_t value,
+                                    unsigned size)
+{
+    if (size < 4)
+        value &= (1u << (8 * size)) - 1;
+    return trial_write(kvm_emulator_of(cpu), KVM_EXIT_IO, number, value, size);
+}
+
+static enum x86_result op_rdmsr(struct x86_cpu *cpu, uint32_t index)
+{
+    (void)index;
+    kvm_emulator_of(cpu)->strange = true;
+    return X86_OK;
+}
+
+static enum x86_result op_wrmsr(struct x86_cpu *cpu, uint32_t index, uint64_t value)
+{
+    (void)value;
+    return op_rdmsr(cpu, index);
+}
+
+static struct x86_ops trial_table(const struct x86_ops *real)
+{
+    struct x86_ops ops = *real;
+    ops.page = op_page;
+    ops.read_phys = op_read_phys;
+    ops.write_phys = op_write_phys;
+    ops.before_rmw = op_before_rmw;
+    ops.pio_read = op_pio_read;
+    ops.pio_write = op_pio_write;
+    ops.rdmsr = op_rdmsr;
+    ops.wrmsr = op_wrmsr;
+    return ops;
+}
+
+/* --- one instruction without effect --- */
 
 static void put_regs(struct x86_cpu *cpu, const struct kvm_regs *r)
 {
@@ -47,16 +156,17 @@ static bool is_rep(const struct vmlib_exit *e)
 /* Back to the state that was loaded. No translation of a trial may come back to life. */
 static void restore(struct kvm_emulator *e)
 {
-    uint64_t gen = e->cpu.tlb_gen;
-    e->cpu = e->base;
-    e->cpu.tlb_gen = gen;
-    x86_tlb_flush(&e->cpu);
+    uint64_t gen = e->e.cpu.tlb_gen;
+    e->e.cpu = e->base;
+    e->e.cpu.tlb_gen = gen;
+    x86_tlb_flush(&e->e.cpu);
 }
 
 static void step(struct kvm_emulator *e)
 {
-    struct x86_cpu *cpu = &e->cpu;
-    e->trial = true;
+    const struct x86_ops ops = trial_table(&kvm_emulate_ops);
+    struct x86_cpu *cpu = &e->e.cpu;
+    cpu->ops = &ops;
     e->matched = e->strange = e->active = false;
     e->lin = 0;
     cpu->nanswers = cpu->next_answer = 0;
@@ -64,7 +174,7 @@ static void step(struct kvm_emulator *e)
     cpu->shadow = 0;
     x86_step(cpu);
     x86_fp_sync(cpu);
-    e->trial = false;
+    cpu->ops = &kvm_emulate_ops;
 }
 
 int kvm_trial_begin(struct kvm_cpu *v, bool vectors)
@@ -73,7 +183,7 @@ int kvm_trial_begin(struct kvm_cpu *v, bool vectors)
         kvm_emulator_load(v, vectors ? KVM_EMULATOR_STATE & ~VMLIB_STATE_MSRS : KVM_WALK);
     if (e == NULL)
         return v->error;
-    e->base = e->cpu;
+    e->base = e->e.cpu;
     return 0;
 }
 
@@ -81,7 +191,7 @@ bool kvm_trial(struct kvm_cpu *v, const struct kvm_regs *regs, const struct kvm_
                struct kvm_trial *t)
 {
     struct kvm_emulator *e = v->emulator;
-    struct x86_cpu *cpu = &e->cpu;
+    struct x86_cpu *cpu = &e->e.cpu;
     struct vmlib_exit header;
     cpu->rip = regs->rip;
     vmi_describe(cpu, &header);
@@ -112,9 +222,9 @@ static uint64_t find_gva(struct kvm_cpu *v, bool vectors)
     if (kvm_trial_begin(v, vectors) != 0)
         return 0;
     struct kvm_emulator *e = v->emulator;
-    vmi_describe(&e->cpu, &header);
-    if (is_rep(&header) && e->cpu.r[X86_RCX] != 0)
-        e->cpu.r[X86_RCX] = 1;
+    vmi_describe(&e->e.cpu, &header);
+    if (is_rep(&header) && e->e.cpu.r[X86_RCX] != 0)
+        e->e.cpu.r[X86_RCX] = 1;
     step(e);
     restore(e);
     return e->lin;
@@ -132,7 +242,7 @@ bool kvm_at_rep(struct kvm_cpu *v)
     struct vmlib_exit header;
     if (kvm_trial_begin(v, false) != 0)
         return false;
-    vmi_describe(&v->emulator->cpu, &header);
+    vmi_describe(&v->emulator->e.cpu, &header);
     return is_rep(&header);
 }
 
@@ -144,13 +254,13 @@ int kvm_trial_end_rep(struct kvm_cpu *v)
     if (rc != 0)
         return rc;
     struct kvm_emulator *e = v->emulator;
-    vmi_describe(&e->cpu, &header);
+    vmi_describe(&e->e.cpu, &header);
     if (!is_rep(&header))
         return 0;
     step(e);
-    uint64_t next = e->cpu.rip;
-    bool idle = !e->active && e->cpu.leave == X86_LEAVE_LOOKUP &&
-                next == v->regs.rip + header.insn_len && arrived(&e->cpu, &v->regs);
+    uint64_t next = e->e.cpu.rip;
+    bool idle = !e->active && e->e.cpu.leave == X86_LEAVE_LOOKUP &&
+                next == v->regs.rip + header.insn_len && arrived(&e->e.cpu, &v->regs);
     restore(e);
     if (!idle)
         return 0;

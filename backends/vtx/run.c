@@ -90,7 +90,9 @@ static bool by_instruction(struct vtx_cpu *v)
         v->soft--;
         return true;
     }
-    return v->e.owner->run_flags & VMLIB_RUN_SINGLE_STEP || cpu->host_dr7 != 0 || !enterable(v);
+    /* The processor does not count instructions: with a budget lib/x86 does. */
+    return v->e.owner->run_flags & VMLIB_RUN_SINGLE_STEP || v->e.owner->budget != UINT64_MAX ||
+           cpu->host_dr7 != 0 || !enterable(v);
 }
 
 /* --- entry --- */
@@ -185,6 +187,8 @@ static bool once(struct vtx_cpu *v)
     }
     if (!quiet && !vmi_engine_events(e))
         return false;
+    if (cpu->left <= 0)
+        return false;
     if (!steps)
         return enter(v);
     x86_mode_refresh(cpu);
@@ -192,11 +196,13 @@ static bool once(struct vtx_cpu *v)
     return vmi_engine_step(e);
 }
 
-/* The processor does not count instructions for us. */
+/* Only a run with a budget knows how many instructions there were. */
 static int end(struct vtx_cpu *v)
 {
+    struct vmi_vcpu *o = v->e.owner;
     vmi_engine_end(&v->e);
-    v->e.owner->retired = 0;
+    if (o->budget == UINT64_MAX)
+        o->retired = 0;
     return v->error;
 }
 
@@ -204,7 +210,7 @@ int vtx_run(struct vmi_vcpu *owner)
 {
     struct vtx_cpu *v = owner->impl;
     v->error = 0;
-    vmi_engine_begin(&v->e, UINT64_MAX);
+    vmi_engine_begin(&v->e, owner->budget);
     while (once(v))
         continue;
     return end(v);

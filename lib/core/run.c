@@ -206,9 +206,10 @@ static void release(struct vmlib_vcpu *vcpu)
 
 static void finish(struct vmlib_vcpu *vcpu, const struct run *r, struct vmlib_exit *exit)
 {
-    exit->instructions = vcpu->done;
+    bool counts = backend_of(vcpu)->feature(VMLIB_FEATURE_INSN_COUNT) >= VMLIB_SUPPORT_EMULATED;
+    exit->instructions = counts || r->args.budget != 0 ? vcpu->done : 0;
     exit->generation = atomic_load_explicit(&vcpu->generation, memory_order_relaxed);
-    if (backend_of(vcpu)->feature(VMLIB_FEATURE_INSN_COUNT) < VMLIB_SUPPORT_EMULATED) {
+    if (!counts) {
         exit->flags |= VMLIB_EXIT_F_INEXACT;
     }
     if (r->args.budget != 0 && vcpu->done > r->args.budget) {

@@ -129,10 +129,14 @@ void vmi_engine_end(struct vmi_engine *e);                    /* sets owner->ret
 void vmi_engine_execute_one(struct vmi_engine *e);            /* without a look at what it led to */
 /* Deal with why execution ended (cpu.leave). False: return from run. */
 bool vmi_engine_after(struct vmi_engine *e);
+/* Fill the record of an instruction that cannot be fetched: cpu.tmp is where. */
+void vmi_engine_fetch_fault(const struct vmi_engine *e);
 /* Must the next instruction go through vmi_engine_step()? */
 bool vmi_engine_needs_step(const struct vmi_engine *e);
 /* The instruction at rip, with breakpoints before and traps after it. False: return from run. */
 bool vmi_engine_step(struct vmi_engine *e);
+/* owner->exit has the answer to the access that has waited. */
+void vmi_engine_record_answer(struct vmi_engine *e);
 /* Finish the instruction or delivery that has waited; owner->exit has its answer. Between
  * vmi_engine_begin() and _end(). */
 void vmi_engine_complete(struct vmi_engine *e);

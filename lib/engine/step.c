@@ -25,8 +25,7 @@ void vmi_engine_end(struct vmi_engine *e)
 
 /* --- how execution ended --- */
 
-/* Nothing can be fetched at rip. False: return from run. */
-static bool code_is_elsewhere(struct vmi_engine *e)
+void vmi_engine_fetch_fault(const struct vmi_engine *e)
 {
     struct vmlib_exit *exit = &e->owner->exit;
     const struct x86_cpu *cpu = &e->cpu;
@@ -39,10 +38,16 @@ static bool code_is_elsewhere(struct vmi_engine *e)
                                          .access = VMLIB_ACCESS_EXEC,
                                          .mapped = s != NULL,
                                          .prot = s ? s->prot : 0};
+}
+
+/* False: return from run. */
+static bool code_is_elsewhere(struct vmi_engine *e)
+{
+    struct x86_event ev;
+    vmi_engine_fetch_fault(e);
     if (vmi_engine_dispatch(e) != VMI_INJECT)
         return false;
-    struct x86_event ev;
-    vmi_event_from_api(&exit->inject, &ev);
+    vmi_event_from_api(&e->owner->exit.inject, &ev);
     return vmi_engine_deliver(e, &ev, false);
 }
 
@@ -159,7 +164,7 @@ bool vmi_engine_needs_step(const struct vmi_engine *e)
 
 /* --- completion of a record that was returned --- */
 
-static void record_answer(struct vmi_engine *e)
+void vmi_engine_record_answer(struct vmi_engine *e)
 {
     struct x86_cpu *cpu = &e->cpu;
     const struct vmlib_exit *x = &e->owner->exit;
@@ -221,7 +226,7 @@ void vmi_engine_complete(struct vmi_engine *e)
 {
     struct x86_cpu *cpu = &e->cpu;
     if (e->wait_kind != VMI_ANSWER_NONE)
-        record_answer(e);
+        vmi_engine_record_answer(e);
     if (cpu->injected.valid && cpu->injected.retry) {
         struct x86_event ev = cpu->injected;
         cpu->injected.valid = false;
