@@ -169,6 +169,8 @@ static long vcpu_run(struct host_vcpu *v)
  * than the driver's own. msync() of the run page ends here, too: no harm. */
 static int vcpu_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 {
+    if (current->flags & PF_IO_WORKER) /* io_uring's threads do not return to user space */
+        return -EINVAL;
     return (int)vcpu_run(file->private_data);
 }
 
