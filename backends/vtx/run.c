@@ -64,7 +64,7 @@ static bool put_controls(struct vtx_cpu *v)
     c.word[VMLIB_VTX_PROC] = (PROC_TSC_OFFSET | PROC_CR8 | windows(v)) & may[1];
     c.word[VMLIB_VTX_PROC2] = (PROC2_RDTSCP | PROC2_UNRESTRICTED | PROC2_INVPCID) & may[2];
     c.exceptions = v->e.cpu.exc_exits;
-    c.tsc_offset = (uint64_t)v->e.cpu.msr.tsc_offset;
+    c.tsc_offset = (uint64_t)v->e.cpu.msr.tsc_offset - v->vm->tsc_start;
     if (c.timer != 0 || memcmp(&c, &v->run->controls, sizeof(c)) != 0) {
         v->run->controls = c;
         v->run->dirty |= VMLIB_VTX_G_CONTROLS;

@@ -35,6 +35,7 @@ int vtx_vm_create(struct vmi_vm *owner)
         return rc;
     }
     /* The guest reads the host's counter, with an offset. */
+    vm->tsc_start = __builtin_ia32_rdtsc();
     if (vm->info.tsc_khz != 0)
         owner->tsc_khz = vm->info.tsc_khz;
     owner->impl = vm;
@@ -53,8 +54,8 @@ void vtx_vm_destroy(struct vmi_vm *owner)
 
 static uint64_t op_tsc(struct x86_cpu *cpu)
 {
-    (void)cpu;
-    return __builtin_ia32_rdtsc();
+    const struct vtx_cpu *v = (const struct vtx_cpu *)cpu;
+    return __builtin_ia32_rdtsc() - v->vm->tsc_start;
 }
 
 static const struct x86_ops ops = {

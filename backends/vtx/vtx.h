@@ -25,6 +25,7 @@
 struct vtx_vm {
     struct vmi_vm *owner;
     int dev, fd;
+    uint64_t tsc_start; /* of the host, when the VM came into being */
     struct vmlib_vtx_info info;
 };
 

@@ -25,6 +25,7 @@ void vmi_engine_init(struct vmi_engine *e, struct vmi_vcpu *owner, const struct 
 void vmi_engine_reset(struct vmi_engine *e, bool wait_sipi)
 {
     x86_reset(&e->cpu, false);
+    e->cpu.msr.tsc_offset = 0; /* whenever it was created: the VM's processors count alike */
     e->cpu.wait_sipi = wait_sipi;
     e->cpu.apic_base = 0xfee00800u | (e->owner->index == 0 ? 0x100u : 0);
 }

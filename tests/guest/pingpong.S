@@ -1,7 +1,7 @@
 /*
  * Two processors throw a ball to each other: an interrupt from one local APIC to the other, which sleeps in HLT until
- * it comes. An interrupt lost is a guest that never ends. Ends with 0x19; 0x7f when an interrupt came that nobody sent,
- * or the time-stamp counter of one went back.
+ * it comes. An interrupt lost is a guest that never ends. Each throw has a time stamp, and the catcher's own must not be
+ * earlier. Ends with 0x19; 0x7f when an interrupt came that nobody sent, or time went back.
  */
 .include "report.inc"
 .include "multiboot.inc"
@@ -78,6 +78,9 @@ enable:
     ret
 
 throw:
+    rdtsc
+    mov     %eax, stamp
+    mov     %edx, stamp + 4
     movl    $(OTHERS + BALL), APIC + 0x300
 wait_delivery:                          /* bit 12: delivery status */
     testl   $0x1000, APIC + 0x300
@@ -99,21 +102,15 @@ wait_for_ball:
 
 catch:
     push    %eax
-    push    %ecx
     push    %edx
     rdtsc
-    mov     %eax, %ecx
-    sub     stamp(,%ebp,8), %ecx
-    mov     %edx, %ecx
-    sbb     stamp + 4(,%ebp,8), %ecx
+    sub     stamp, %eax
+    sbb     stamp + 4, %edx
     jnc     1f
     lock incl backwards
-1:  mov     %eax, stamp(,%ebp,8)
-    mov     %edx, stamp + 4(,%ebp,8)
-    incl    hits(,%ebp,4)
+1:  incl    hits(,%ebp,4)
     movl    $0, APIC + 0xb0             /* end of interrupt */
     pop     %edx
-    pop     %ecx
     pop     %eax
     iret
 
@@ -183,7 +180,7 @@ hits:
 seen:
     .skip   8
 stamp:
-    .skip   16
+    .skip   8
 ready:
     .skip   4
 backwards:
