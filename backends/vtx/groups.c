@@ -230,6 +230,7 @@ static bool fpu_agreed(const struct vtx_cpu *v)
 void vtx_need_fpu(struct vtx_cpu *v)
 {
     struct vmlib_state s;
+    v->asked_fpu = true;
     if (v->have_fpu)
         return;
     v->have_fpu = true;
@@ -358,7 +359,7 @@ static void put_debug(struct vtx_cpu *v)
 static void put_fpu(struct vtx_cpu *v)
 {
     struct vmlib_state s;
-    if (!v->fresh && (!v->have_fpu || fpu_agreed(v)))
+    if (!v->fresh && (!v->asked_fpu || fpu_agreed(v)))
         return;
     agree_on_fpu(v);
     s.size = sizeof(s);
@@ -388,15 +389,15 @@ void vtx_push(struct vtx_cpu *v)
     run->rip = cpu->rip;
     run->rflags = rflags;
     run->cr2 = cpu->cr2;
-    if (v->have & VMLIB_VTX_G_SEGMENTS)
-        put_segments(v);
-    if (v->have & VMLIB_VTX_G_CONTROL)
+    put_events(v);
+    if (v->asked || v->fresh) {
+        if (v->have & VMLIB_VTX_G_SEGMENTS)
+            put_segments(v);
         put_control(v);
-    if (v->have & VMLIB_VTX_G_MSRS)
         put_msrs(v);
-    if (v->have & VMLIB_VTX_G_EVENTS)
-        put_events(v);
-    put_debug(v);
+        put_debug(v);
+    }
     put_fpu(v);
+    v->asked_fpu = false;
     v->fresh = false;
 }

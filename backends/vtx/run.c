@@ -56,19 +56,24 @@ static bool set_timer(struct vtx_cpu *v, uint32_t *timer)
 static bool put_controls(struct vtx_cpu *v)
 {
     const uint32_t *may = v->vm->info.may;
-    __typeof__(v->run->controls) c;
-    memset(&c, 0, sizeof(c));
-    if (!set_timer(v, &c.timer))
+    const struct x86_cpu *cpu = &v->e.cpu;
+    __typeof__(v->run->controls) *c = &v->run->controls;
+    uint64_t offset = (uint64_t)cpu->msr.tsc_offset - v->vm->tsc_start;
+    uint32_t timer = 0;
+    if (!set_timer(v, &timer))
         return false;
-    c.word[VMLIB_VTX_PIN] = (PIN_VIRTUAL_NMI | (c.timer != 0 ? PIN_TIMER : 0)) & may[0];
-    c.word[VMLIB_VTX_PROC] = (PROC_TSC_OFFSET | PROC_CR8 | windows(v)) & may[1];
-    c.word[VMLIB_VTX_PROC2] = (PROC2_RDTSCP | PROC2_UNRESTRICTED | PROC2_INVPCID) & may[2];
-    c.exceptions = v->e.cpu.exc_exits;
-    c.tsc_offset = (uint64_t)v->e.cpu.msr.tsc_offset - v->vm->tsc_start;
-    if (c.timer != 0 || memcmp(&c, &v->run->controls, sizeof(c)) != 0) {
-        v->run->controls = c;
-        v->run->dirty |= VMLIB_VTX_G_CONTROLS;
-    }
+    uint32_t pin = (PIN_VIRTUAL_NMI | (timer != 0 ? PIN_TIMER : 0)) & may[0];
+    uint32_t proc = (PROC_TSC_OFFSET | PROC_CR8 | windows(v)) & may[1];
+    if (timer == 0 && c->word[VMLIB_VTX_PIN] == pin && c->word[VMLIB_VTX_PROC] == proc &&
+        c->exceptions == cpu->exc_exits && c->tsc_offset == offset)
+        return true;
+    c->word[VMLIB_VTX_PIN] = pin;
+    c->word[VMLIB_VTX_PROC] = proc;
+    c->word[VMLIB_VTX_PROC2] = (PROC2_RDTSCP | PROC2_UNRESTRICTED | PROC2_INVPCID) & may[2];
+    c->exceptions = cpu->exc_exits;
+    c->tsc_offset = offset;
+    c->timer = timer;
+    v->run->dirty |= VMLIB_VTX_G_CONTROLS;
     return true;
 }
 

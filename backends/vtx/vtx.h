@@ -48,7 +48,8 @@ struct vtx_cpu {
     uint32_t have;   /* VMLIB_VTX_G_ groups that the x86_cpu holds as they are */
     bool have_fpu;   /* ... and its vector registers */
     bool fresh;      /* never entered: every group has to be written */
-    bool asked;      /* somebody has looked at groups since the last exit */
+    bool asked;      /* somebody has looked at, and perhaps changed, groups since the last exit */
+    bool asked_fpu;  /* ... at the vector registers since the last entry */
     bool mode_stale; /* x86_mode_refresh() is due */
     bool tlb_stale;  /* the guest has run since lib/x86 looked at its page tables */
     uint32_t soft;   /* instructions that lib/x86 executes before the processor is tried again */

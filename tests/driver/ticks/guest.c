@@ -6,13 +6,13 @@
 const struct op op_none = {.name = "nothing"};
 
 const struct op ops[] = {
-    {"OUT", {0xe6, PORT}, 2, 0, 33, 55},
-    {"IN", {0xe4, PORT}, 2, 0, 33, 55},
-    {"MMIO write", {0xa2, HOLE & 0xff, HOLE >> 8}, 3, 0, 20, 75},
-    {"MMIO read", {0xa0, HOLE & 0xff, HOLE >> 8}, 3, 0, 20, 75},
-    {"store to ROM (memory fault)", {0xa2, ROM & 0xff, ROM >> 8}, 3, 0, 20, 75},
-    {"RDMSR, handler", {0x0f, 0x32}, 2, MSR_NOBODY, 33, 60},
-    {"WRMSR, handler", {0x0f, 0x30}, 2, MSR_NOBODY, 33, 60},
+    {"OUT", {0xe6, PORT}, 2, 0, 33, 50},
+    {"IN", {0xe4, PORT}, 2, 0, 33, 50},
+    {"MMIO write", {0xa2, HOLE & 0xff, HOLE >> 8}, 3, 0, 20, 70},
+    {"MMIO read", {0xa0, HOLE & 0xff, HOLE >> 8}, 3, 0, 20, 70},
+    {"store to ROM (memory fault)", {0xa2, ROM & 0xff, ROM >> 8}, 3, 0, 20, 70},
+    {"RDMSR, handler", {0x0f, 0x32}, 2, MSR_NOBODY, 33, 50},
+    {"WRMSR, handler", {0x0f, 0x30}, 2, MSR_NOBODY, 33, 50},
     {"RDMSR, no handler", {0x0f, 0x32}, 2, MSR_KNOWN, 90, 60}, /* KVM: in the kernel */
     {"CPUID", {0x66, 0x31, 0xc0, 0x0f, 0xa2}, 5, 0, 95, 0},    /* the same. xor eax, eax; cpuid */
     {"HLT, and on", {0xf4}, 1, 0, 40, 60},
