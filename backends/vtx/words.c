@@ -23,6 +23,8 @@ void vtx_words_unavailable(const struct vmlib_vtx_info *info, char *text, size_t
         [VMLIB_VTX_VMXON_FAILED] = "VMXON failed on a processor",
         [VMLIB_VTX_NO_CPU_STATE] = "the processor has no FXSAVE",
         [VMLIB_VTX_SHUTTING_DOWN] = "the machine is shutting down",
+        [VMLIB_VTX_HOST_FRED] = "the host's kernel takes interrupts by FRED, which the driver does "
+                                "not know yet: boot with fred=off",
     };
     uint32_t word = info->missing >> 8;
 

@@ -57,7 +57,7 @@ static int range(struct world *w, int (*call)(struct vtx_vm *, const struct vmli
 /* Each refusal has its reason. */
 static void test_refusals(void **state)
 {
-    struct vtx_cpu_facts facts = {40, false, true, true, true, 7};
+    struct vtx_cpu_facts facts = {40, false, true, true, true, true, 7};
     struct vtx_caps caps;
 
     (void)state;
@@ -65,6 +65,9 @@ static void test_refusals(void **state)
     vtx_caps_read(&caps, &facts);
     assert_int_equal(caps.unavailable, VMLIB_VTX_NO_VMX);
     facts.vmx = true;
+    vtx_caps_read(&caps, &facts);
+    assert_int_equal(caps.unavailable, VMLIB_VTX_HOST_FRED);
+    facts.fred = false;
     mock_feature_control = 1;
     vtx_caps_read(&caps, &facts);
     assert_int_equal(caps.unavailable, VMLIB_VTX_FIRMWARE_OFF);

@@ -138,6 +138,10 @@ void vtx_caps_read(struct vtx_caps *c, const struct vtx_cpu_facts *cpu)
         c->unavailable = VMLIB_VTX_NO_VMX;
         return;
     }
+    if (cpu->fred) {
+        c->unavailable = VMLIB_VTX_HOST_FRED;
+        return;
+    }
     /* SDM Vol.3C 23.7: locked without "VMX outside SMX". Unlocked is ours to set. */
     control = plat_rdmsr(IA32_FEATURE_CONTROL);
     if ((control & 5) == 1) {

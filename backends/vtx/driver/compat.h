@@ -7,6 +7,7 @@
 #define VTX_COMPAT_H
 
 #include <linux/mm.h>
+#include <linux/perf_event.h>
 #include <linux/smp.h>
 #include <linux/version.h>
 #include <asm/cpufeature.h>
@@ -21,6 +22,12 @@
 #define compat_vma_flags(vma, flags) ((vma)->vm_flags |= (flags))
 #endif
 
+#ifdef _TIF_USER_RETURN_NOTIFY
+#define COMPAT_USER_RETURN _TIF_USER_RETURN_NOTIFY
+#else
+#define COMPAT_USER_RETURN 0
+#endif
+
 /* Before a guest runs after user space did: nothing of the host is left in buffers of the
  * processor (SDM's VERW and IA32_FLUSH_CMD; only on processors that need them). */
 static inline void compat_clear_buffers(void)
@@ -32,6 +39,45 @@ static inline void compat_clear_buffers(void)
     }
     if (static_cpu_has(X86_FEATURE_FLUSH_L1D) && boot_cpu_has_bug(X86_BUG_L1TF))
         wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
+}
+
+/* After a guest: what it has taught the branch predictor does not reach user space either. */
+static inline void compat_guest_ran(void)
+{
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+    if (static_cpu_has(X86_FEATURE_IBPB_EXIT_TO_USER))
+        this_cpu_write(x86_ibpb_exit_to_user, true);
+#endif
+}
+
+/* Debug store areas are at addresses of the host: its sampling counters (PEBS) stop in the guest,
+ * as do events that exclude guests. Interrupts off. */
+static inline struct perf_guest_switch_msr *compat_perf_guest(int *n)
+{
+    struct perf_guest_switch_msr *msrs;
+    int i;
+
+    *n = 0;
+    msrs = perf_guest_get_msrs(n, NULL);
+    for (i = 0; i < *n; i++)
+        if (msrs[i].host != msrs[i].guest)
+            wrmsrl(msrs[i].msr, msrs[i].guest);
+    return msrs;
+}
+
+static inline void compat_perf_host(const struct perf_guest_switch_msr *msrs, int n)
+{
+    int i;
+
+    for (i = 0; i < n; i++)
+        if (msrs[i].host != msrs[i].guest)
+            wrmsrl(msrs[i].msr, msrs[i].host);
+}
+
+/* Event delivery by FRED: the host state of a VMCS has more then. */
+static inline bool compat_fred(void)
+{
+    return (u64)__read_cr4() >> 32 & 1;
 }
 
 /* Between guests of different VMs on one processor. */

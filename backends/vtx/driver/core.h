@@ -39,7 +39,7 @@ struct vtx_caps {
 /* What the platform knows about the processor without VMX. */
 struct vtx_cpu_facts {
     u32 phys_bits;
-    bool vmx, fxsr, xsave, nx;
+    bool vmx, fxsr, xsave, nx, fred;
     u64 xcr0;
 };
 

@@ -26,7 +26,7 @@ struct vtx_cpu {
 static DEFINE_PER_CPU(struct vtx_cpu, cpus);
 static DEFINE_MUTEX(users_lock);
 static unsigned int users;
-static bool going_down; /* reboot or sleep: no entries any more */
+static bool going_down; /* reboot: no entries any more */
 static u32 refusal;     /* why the last attempt to switch VMX on failed */
 static enum cpuhp_state hotplug_state;
 
@@ -95,10 +95,12 @@ static u32 switch_on(void)
         return VMLIB_VTX_OWNED;
     if (!allow_vmx())
         return VMLIB_VTX_FIRMWARE_OFF;
+    intel_pt_handle_vmx(1); /* some processors do not trace while VMX is on */
     cr4_set_bits_irqsoff(X86_CR4_VMXE);
     *(u32 *)c->vmxon = (u32)vtx_caps.basic & 0x7fffffff;
     if (vmx_on(plat_phys(c->vmxon))) {
         cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+        intel_pt_handle_vmx(0);
         return VMLIB_VTX_VMXON_FAILED;
     }
     c->on = true;
@@ -131,6 +133,7 @@ static void switch_off(void)
     list_for_each_entry_safe(v, next, &c->loaded, of_cpu) clear_here(v);
     vmx_off();
     cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+    intel_pt_handle_vmx(0);
     c->on = false;
 }
 
@@ -187,7 +190,9 @@ int vtx_cpu_get(void)
         return -ENODEV;
     cpus_read_lock();
     mutex_lock(&users_lock);
-    if (!users) {
+    if (going_down) {
+        err = -ENODEV;
+    } else if (!users) {
         on_each_cpu(on_ipi, &why, 1);
         refusal = (u32)atomic_read(&why);
         if (refusal) {
@@ -247,7 +252,7 @@ static int comes_online(unsigned int cpu)
 
     mutex_lock(&users_lock);
     local_irq_disable();
-    if (users)
+    if (users && !going_down)
         why = switch_on();
     local_irq_enable();
     mutex_unlock(&users_lock);
@@ -283,8 +288,10 @@ static struct syscore_ops syscore = {.suspend = vtx_suspend, .resume = vtx_resum
 /* INIT is blocked while VMX is on (SDM Vol.3C 25.2): a reboot would hang. */
 static int vtx_reboot(struct notifier_block *nb, unsigned long action, void *data)
 {
+    mutex_lock(&users_lock);
     WRITE_ONCE(going_down, true);
     on_each_cpu(off_ipi, NULL, 1);
+    mutex_unlock(&users_lock);
     return NOTIFY_OK;
 }
 
@@ -298,6 +305,7 @@ int vtx_cpu_init(void)
         .fxsr = boot_cpu_has(X86_FEATURE_FXSR),
         .xsave = boot_cpu_has(X86_FEATURE_OSXSAVE),
         .nx = boot_cpu_has(X86_FEATURE_NX),
+        .fred = compat_fred(),
     };
     int err;
 

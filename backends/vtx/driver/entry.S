@@ -9,6 +9,7 @@
  * exit, 1 when VMLAUNCH or VMRESUME failed, 2 when the instruction itself faulted (VMX is off).
  */
 #include <linux/linkage.h>
+#include <asm/alternative.h>
 #include <asm/asm.h>
 #include <asm/cpufeatures.h>
 #include <asm/nospec-branch.h>
@@ -29,7 +30,7 @@ SYM_FUNC_START(vtx_enter)
     je      1f
     mov     %rsp, (%rdx)
     mov     $HOST_RSP_FIELD, %ecx
-    vmwrite %rsp, %rcx
+8:  vmwrite %rsp, %rcx
 1:
     test    %rsi, %rsi              /* the flags last until the jump: MOV keeps them */
     mov     0x00(%rdi), %rax
@@ -59,6 +60,7 @@ SYM_FUNC_START(vtx_enter)
     jmp     7f
     _ASM_EXTABLE(2b, 4b)
     _ASM_EXTABLE(3b, 4b)
+    _ASM_EXTABLE(8b, 4b)
 
     /* HOST_RIP. The stack is as it was before the entry. */
 SYM_INNER_LABEL(vtx_exit_point, SYM_L_GLOBAL)
@@ -82,7 +84,10 @@ SYM_INNER_LABEL(vtx_exit_point, SYM_L_GLOBAL)
     mov     %r15, 0x78(%rax)
     add     $8, %rsp
     /* No prediction that the guest has trained is left for the host's returns. */
-    FILL_RETURN_BUFFER %rcx, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT
+    FILL_RETURN_BUFFER %rcx, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, X86_FEATURE_RSB_VMEXIT_LITE
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+    ALTERNATIVE "", "call clear_bhb_loop", X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+#endif
     xor     %eax, %eax
 7:  /* Nor guest values in registers that the host's code does not write soon. */
     xor     %ecx, %ecx

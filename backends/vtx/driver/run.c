@@ -286,9 +286,11 @@ static noinline int enter(struct host_vcpu *v)
 {
     struct vmlib_vtx_run *run = v->core.run;
     u64 debugctl = native_read_msr(MSR_IA32_DEBUGCTLMSR), cr2 = READ_ONCE(run->cr2);
-    int failed;
+    struct perf_guest_switch_msr *counters;
+    int failed, n;
 
     save_selectors(v);
+    counters = compat_perf_guest(&n);
     compat_clear_buffers();
     load_guest_msrs(v);
     if (cr2 != native_read_cr2())
@@ -304,11 +306,16 @@ static noinline int enter(struct host_vcpu *v)
     restore_selectors(v);
     if (debugctl)
         update_debugctlmsr(debugctl);
+    compat_perf_host(counters, n);
+    compat_guest_ran();
     return failed;
 }
 
-/* Work that the kernel has for this thread: most of it is done on the way to user space. */
-#define WORK (_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME | _TIF_NEED_RESCHED)
+/* Work that the kernel has for this thread: most of it is done on the way to user space. The last:
+ * KVM's last guest has left its MSRs on this processor; ours must not take them for the host's. */
+#define WORK                                                                         \
+    (_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME | _TIF_NEED_RESCHED | \
+     COMPAT_USER_RETURN)
 
 static bool must_leave(struct host_vcpu *v)
 {

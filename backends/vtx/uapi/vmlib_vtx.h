@@ -35,8 +35,9 @@
 #define VMLIB_VTX_NO_EPT           5u /* no EPT, or not with 4 levels and write-back */
 #define VMLIB_VTX_VMXON_FAILED     6u /* VMXON failed on a processor */
 #define VMLIB_VTX_NO_CPU_STATE     7u /* FXSAVE is missing */
-#define VMLIB_VTX_SHUTTING_DOWN    8u /* the machine reboots, or sleeps */
-#define VMLIB_VTX_UNAVAILABLE_LAST 8u
+#define VMLIB_VTX_SHUTTING_DOWN    8u /* the machine reboots */
+#define VMLIB_VTX_HOST_FRED        9u /* the host's kernel uses FRED, which the driver does not switch */
+#define VMLIB_VTX_UNAVAILABLE_LAST 9u
 
 /* vmlib_vtx_info.features */
 #define VMLIB_VTX_F_UNRESTRICTED 0x0001u /* real mode and unpaged protected mode run natively */

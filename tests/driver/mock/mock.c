@@ -17,7 +17,7 @@ static u64 allocated, pinned;
 static unsigned fail_in;
 static u32 pins[MOCK_USER_PAGES];
 static struct {
-    u64 pfn, gen;
+    u64 gpa, pfn, gen;
     bool used;
 } tlb[TLB];
 static u64 user_memory[512];
@@ -102,7 +102,7 @@ u64 plat_rdmsr(u32 msr)
 
 void mock_caps(struct vtx_caps *caps)
 {
-    const struct vtx_cpu_facts facts = {40, true, true, model == MOCK_FULL, true, 7};
+    const struct vtx_cpu_facts facts = {40, true, true, model == MOCK_FULL, true, false, 7};
 
     vtx_caps_read(caps, &facts);
 }
@@ -175,6 +175,14 @@ int plat_pin(struct vtx_vm *vm, u64 user, unsigned n, bool write, u64 *pfns)
     return 0;
 }
 
+static bool maps(const struct vtx_vm *vm, u64 gpa, u64 pfn)
+{
+    unsigned shift;
+    const u64 *leaf = vtx_ept_leaf(&vm->ept, gpa, &shift);
+
+    return leaf && ((*leaf & EPT_FRAME) >> 12 | (gpa >> 12 & ((1u << (shift - 12)) - 1))) == pfn;
+}
+
 void plat_unpin(struct vtx_vm *vm, const u64 *pfns, unsigned n, bool dirty)
 {
     unsigned i, t;
@@ -185,9 +193,10 @@ void plat_unpin(struct vtx_vm *vm, const u64 *pfns, unsigned n, bool dirty)
         MOCK_ASSERT(page < MOCK_USER_PAGES && pins[page] > 0);
         MOCK_ASSERT(!dirty || page < MOCK_READ_ONLY);
         pins[page]--;
-        /* No vCPU may still reach it. */
+        /* No vCPU may still reach it where it is mapped no more. */
         for (t = 0; t < TLB; t++)
-            MOCK_ASSERT(!tlb[t].used || tlb[t].pfn != pfns[i] || tlb[t].gen != vm->flush_gen);
+            MOCK_ASSERT(!tlb[t].used || tlb[t].pfn != pfns[i] || tlb[t].gen != vm->flush_gen ||
+                        maps(vm, tlb[t].gpa, pfns[i]));
     }
     pinned -= n;
 }
@@ -322,6 +331,7 @@ static u32 touch(struct vtx_vcpu *v, u64 flush_gen, u64 gpa, u32 access, u32 rea
     turn = (turn + 1) % TLB;
     tlb[turn].used = true;
     tlb[turn].pfn = (*leaf & EPT_FRAME) >> 12 | (gpa >> 12 & ((1u << (shift - 12)) - 1));
+    tlb[turn].gpa = gpa & ~4095ull;
     tlb[turn].gen = flush_gen;
     return reason;
 }
