@@ -3,6 +3,7 @@
  * rig as root; prints one line per case.
  */
 #include "machine.h"
+#include "words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -595,11 +596,14 @@ static const struct {
 int main(void)
 {
     struct machine m;
+    char text[256];
     size_t i;
     int err = machine_open(&m);
 
-    printf("vtx: unavailable %u features %#llx table pages %llu\n", m.info.unavailable,
-           (unsigned long long)m.info.features, (unsigned long long)m.info.table_pages);
+    vtx_words_unavailable(&m.info, text, sizeof(text));
+    printf("vtx: %s; basic %#llx EPT and VPID %#llx features %#llx\n", text,
+           (unsigned long long)m.info.vmx_basic, (unsigned long long)m.info.ept_vpid_cap,
+           (unsigned long long)m.info.features);
     if (err == -ENODEV && m.info.unavailable) { /* this processor cannot, and says why */
         CHECK(m.info.unavailable != VMLIB_VTX_OWNED && m.info.vms == 0);
         printf("ok refused\n");

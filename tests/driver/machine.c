@@ -119,6 +119,10 @@ int machine_open(struct machine *m)
         return -errno;
     m->memory =
         mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->memory == MAP_FAILED) {
+        m->memory = NULL;
+        return -errno;
+    }
     err = machine_map(m, 0, m->memory, 0x5000, 7, 0);
     if (err)
         return err;
@@ -137,12 +141,18 @@ int machine_open(struct machine *m)
     return 0;
 }
 
+/* With fault injection the kernel may have no memory for it, once. */
+static void unmap(void *memory, size_t bytes)
+{
+    CHECK(munmap(memory, bytes) == 0 || munmap(memory, bytes) == 0);
+}
+
 void machine_close(struct machine *m)
 {
     if (m->run)
-        munmap(m->run, (size_t)VMLIB_VTX_PAGES * 4096);
+        unmap(m->run, (size_t)VMLIB_VTX_PAGES * 4096);
     if (m->memory)
-        munmap(m->memory, MEMORY_BYTES);
+        unmap(m->memory, MEMORY_BYTES);
     if (m->vcpu >= 0)
         close(m->vcpu);
     if (m->vm >= 0)
