@@ -30,6 +30,22 @@ int core_console_create(lua_State *L)
     return 1;
 }
 
+/* The vCPUs of the console at `index`. */
+static void mark_vcpus(lua_State *L, int index, bool elsewhere)
+{
+    lua_getiuservalue(L, index, 2);
+    for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, -1); i++) {
+        struct lua_vcpu *vcpu;
+
+        lua_rawgeti(L, -1, i);
+        vcpu = luaL_testudata(L, -1, TYPE_VCPU);
+        if (vcpu)
+            vcpu->elsewhere = elsewhere;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
 static int console_gc(lua_State *L)
 {
     struct lua_console *self = luaL_checkudata(L, 1, TYPE_CONSOLE);
@@ -40,6 +56,7 @@ static int console_gc(lua_State *L)
         return 0;
     vmlib_console_destroy(console);
     if (self->started) {
+        mark_vcpus(L, 1, false);
         lua_getiuservalue(L, 1, 1);
         core_machine_detach(L, -1);
     }
@@ -58,22 +75,28 @@ static int console_close(lua_State *L)
 static int console_start(lua_State *L)
 {
     struct lua_console *self;
-    vmlib_console *console = core_console(L, 1);
+    vmlib_console *console;
     vmlib_vcpu *vcpus[VMLIB_MAX_VCPUS];
     vmlib_machine *machine;
     uint32_t count;
 
     lua_settop(L, 3);
+    core_console(L, 1);
     self = lua_touserdata(L, 1);
-    machine = core_machine(L, 2);
+    core_machine(L, 2);
+    if (self->started)
+        return core_error_text(L, VMLIB_E_STATE, "console: it has been started before");
     luaL_checktype(L, 3, LUA_TTABLE);
     luaL_argcheck(L, lua_rawlen(L, 3) <= VMLIB_MAX_VCPUS, 3, "too many vCPUs");
     count = (uint32_t)lua_rawlen(L, 3);
+    lua_createtable(L, (int)count, 0); /* at 4: a list of our own, the caller's may change */
     for (uint32_t i = 0; i < count; i++) {
         lua_rawgeti(L, 3, (lua_Integer)i + 1);
         vcpus[i] = core_vcpu(L, -1)->vcpu;
-        lua_pop(L, 1);
+        lua_rawseti(L, 4, (lua_Integer)i + 1);
     }
+    console = core_console(L, 1);
+    machine = core_machine(L, 2);
     if (core_vm_of(L, 2)->functions)
         return core_error_text(L, VMLIB_E_UNSUPPORTED,
                                "console: its threads cannot call the Lua functions of this VM");
@@ -84,9 +107,10 @@ static int console_start(lua_State *L)
     self->owner = lua_touserdata(L, 2);
     lua_pushvalue(L, 2);
     lua_setiuservalue(L, 1, 1);
-    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 4);
     lua_setiuservalue(L, 1, 2);
     core_machine_attach(L, 2, self);
+    mark_vcpus(L, 1, true);
     return 0;
 }
 

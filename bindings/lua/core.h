@@ -51,6 +51,7 @@ struct lua_vm {
 /* User value 1 of everything else: its VM. */
 struct lua_vcpu {
     vmlib_vcpu *vcpu;
+    bool elsewhere; /* a console's thread runs it */
     struct vmlib_exit last;
 };
 
@@ -106,9 +107,15 @@ bool core_option_flag(lua_State *L, int index, const char *name);
 /* --- objects --- */
 
 struct lua_vm *core_vm(lua_State *L, int index); /* open ones only */
+/* For calls of the vCPU's thread: not when a console runs it. The library looks for that, too, but
+ * between its look and its work a run may begin, and some backends then wait for its end. */
 struct lua_vcpu *core_vcpu(lua_State *L, int index);
-/* Push the object of a vCPU of the VM at `vm`. */
-void core_vcpu_push(lua_State *L, int vm, vmlib_vcpu *vcpu);
+struct lua_vcpu *core_vcpu_any(lua_State *L, int index); /* for calls of any thread */
+/* Push a vCPU object of the VM at `vm` (an absolute index) without a vCPU; its handle is to be
+ * filled. Objects come before what they hold: making one may fail. */
+vmlib_vcpu **core_vcpu_new(lua_State *L, int vm);
+/* The vCPU object on top may be one that the VM has an object for already: then it becomes that. */
+void core_vcpu_known(lua_State *L, int vm);
 /* The VM behind the object at `index`: pushes it. */
 struct lua_vm *core_vm_of(lua_State *L, int index);
 /* Give the script the messages that its VM has for it; whoever calls it reads handles after it. */
@@ -163,7 +170,7 @@ void core_machine_init(lua_State *L);
 int core_region_create(lua_State *L);
 int core_buffer_create(lua_State *L);
 vmlib_region *core_region(lua_State *L, int index);
-void core_region_push(lua_State *L, int vm, vmlib_region *region);
+vmlib_region **core_region_new(lua_State *L, int vm); /* as core_vcpu_new() */
 /* Keep the object at `index` as long as the VM at `vm`. */
 void core_vm_keep(lua_State *L, int vm, int index);
 /* A CPUID model: from the list at `index`, and as a list. */

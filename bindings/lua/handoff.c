@@ -62,14 +62,13 @@ int core_handoff_vcpu(lua_State *L)
 /* region:share(vm, [prot], [flags]) -> region of the other VM over the same bytes */
 int core_region_share(lua_State *L)
 {
-    vmlib_region *region = core_region(L, 1), *shared;
+    vmlib_region *region = core_region(L, 1), **shared;
     struct lua_vm *vm = core_vm(L, 2);
     uint32_t prot = lua_isnoneornil(L, 3) ? VMLIB_PROT_RWX : (uint32_t)core_number(L, 3, 32);
     uint32_t flags = lua_isnoneornil(L, 4) ? 0 : (uint32_t)core_number(L, 4, 32);
 
     /* The memory is this region's for as long as the other VM's map may have it. */
     core_vm_keep(L, 2, 1);
-    core_devices_check(L, vmlib_handoff_share(region, vm->vm, prot, flags, &shared));
-    core_region_push(L, 2, shared);
-    return 1;
+    shared = core_region_new(L, 2);
+    return core_devices_check(L, vmlib_handoff_share(region, vm->vm, prot, flags, shared)) + 1;
 }

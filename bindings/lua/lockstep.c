@@ -266,6 +266,7 @@ static int lockstep_run(lua_State *L)
     struct lockstep_run run = {.self = 1};
     int rc;
 
+    idle(L, false);
     luaL_checkstack(L, 64, "lockstep");
     lua_settop(L, 1);
     result = core_record_new(L, RECORD_LOCKSTEP_RESULT); /* at 2 */

@@ -189,12 +189,14 @@ static int add_ram(lua_State *L)
 static int add_vcpu(lua_State *L)
 {
     struct lua_machine *self = machine_of(L);
-    vmlib_vcpu *vcpu;
+    vmlib_vcpu **vcpu;
+    int vm;
 
-    core_devices_check(L, vmlib_machine_add_vcpu(self->machine, &vcpu));
     core_vm_of(L, 1);
-    core_vcpu_push(L, -1, vcpu);
-    vmlib_vcpu_unref(vcpu);
+    vm = lua_gettop(L);
+    vcpu = core_vcpu_new(L, vm);
+    core_devices_check(L, vmlib_machine_add_vcpu(self->machine, vcpu));
+    core_vcpu_known(L, vm);
     return 1;
 }
 
@@ -354,11 +356,10 @@ static void begin(lua_State *L, struct lua_machine *self, struct lua_run *run)
     where = lua_gettop(L);
     at = lua_touserdata(L, where);
     if (at->vm && at->vm != vmlib_vcpu_vm(vcpu->vcpu)) {
-        vmlib_vcpu *there;
+        vmlib_vcpu **there = core_vcpu_new(L, where);
 
-        core_check(L, vmlib_vm_vcpu(at->vm, vmlib_vcpu_index(vcpu->vcpu), &there));
-        core_vcpu_push(L, where, there);
-        vmlib_vcpu_unref(there);
+        core_check(L, vmlib_vm_vcpu(at->vm, vmlib_vcpu_index(vcpu->vcpu), there));
+        core_vcpu_known(L, where);
         place = lua_gettop(L);
     }
     core_run_begin(L, run, place, self->machine);
@@ -438,15 +439,18 @@ static int machine_move(lua_State *L)
 static int machine_ram(lua_State *L)
 {
     struct lua_machine *self = machine_of(L);
-    vmlib_region *region;
 
     lua_settop(L, 1);
     lua_getiuservalue(L, 1, 4);
     lua_newtable(L);
-    for (uint32_t i = 0; vmlib_machine_ram(self->machine, i, &region) == 0; i++) {
-        core_region_push(L, 2, region);
+    for (uint32_t i = 0;; i++) {
+        vmlib_region **region = core_region_new(L, 2);
+
+        if (vmlib_machine_ram(self->machine, i, region) < 0)
+            break;
         lua_rawseti(L, 3, (lua_Integer)i + 1);
     }
+    lua_settop(L, 3);
     return 1;
 }
 

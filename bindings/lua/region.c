@@ -16,15 +16,15 @@ vmlib_region *core_region(lua_State *L, int index)
     return ((struct lua_region *)luaL_checkudata(L, index, TYPE_REGION))->region;
 }
 
-/* Push an object; it takes the reference. */
-void core_region_push(lua_State *L, int vm, vmlib_region *region)
+vmlib_region **core_region_new(lua_State *L, int vm)
 {
     struct lua_region *self = lua_newuserdatauv(L, sizeof(*self), 1);
 
-    self->region = region;
+    self->region = NULL;
     luaL_setmetatable(L, TYPE_REGION);
     lua_pushvalue(L, vm);
     lua_setiuservalue(L, -2, 1);
+    return &self->region;
 }
 
 /* A piece of memory of the script: inside of this userdata, which has no finalizer. */
@@ -72,7 +72,7 @@ int core_region_create(lua_State *L)
 {
     struct vmlib_region_config config = VMLIB_REGION_CONFIG_INIT;
     struct lua_vm *vm = core_vm(L, 1);
-    struct lua_region *self;
+    vmlib_region **region;
 
     lua_settop(L, 4);
     config.gpa = core_number(L, 2, 64);
@@ -81,17 +81,13 @@ int core_region_create(lua_State *L)
     config.flags = (uint32_t)core_option(L, 4, "flags", 32, 0);
     config.fd = (int32_t)(uint32_t)core_option(L, 4, "fd", 31, UINT32_MAX);
     config.fd_offset = core_option(L, 4, "offset", 64, 0);
-    self = lua_newuserdatauv(L, sizeof(*self), 1); /* at 5 */
-    self->region = NULL;
-    luaL_setmetatable(L, TYPE_REGION);
-    lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1);
+    region = core_region_new(L, 1); /* at 5 */
     if (config.fd >= 0)
         config.backing = VMLIB_BACKING_FD;
     else if (!lua_isnil(L, 4) &&
              (lua_getfield(L, 4, "alias") != LUA_TNIL || lua_getfield(L, 4, "host") != LUA_TNIL))
         take_backing(L, &config);
-    core_check(L, vmlib_region_create(vm->vm, &config, &self->region));
+    core_check(L, vmlib_region_create(vm->vm, &config, region));
     lua_settop(L, 5);
     return 1;
 }

@@ -355,13 +355,16 @@ static struct lua_handler *new_handler(lua_State *L, int function)
     luaL_setmetatable(L, TYPE_HANDLER);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
-    self->hook = calloc(1, sizeof(*self->hook));
-    if (!self->hook)
-        luaL_error(L, "not enough memory");
-    self->hook->vm = lua_touserdata(L, 1);
-    atomic_init(&self->hook->removed, false);
     if (function)
-        self->hook->function = self->function = core_function_keep(L, 1, function);
+        self->function = core_function_keep(L, 1, function);
+    self->hook = calloc(1, sizeof(*self->hook)); /* nothing after it raises an error */
+    if (!self->hook) {
+        core_function_drop(L, 1, self->function);
+        luaL_error(L, "not enough memory");
+    }
+    self->hook->vm = lua_touserdata(L, 1);
+    self->hook->function = self->function;
+    atomic_init(&self->hook->removed, false);
     return self;
 }
 

@@ -6,6 +6,15 @@
 
 struct lua_vcpu *core_vcpu(lua_State *L, int index)
 {
+    struct lua_vcpu *self = core_vcpu_any(L, index);
+
+    if (self->elsewhere)
+        core_error_text(L, VMLIB_E_BUSY, "vcpu: a console runs it");
+    return self;
+}
+
+struct lua_vcpu *core_vcpu_any(lua_State *L, int index)
+{
     struct lua_vcpu *self = luaL_checkudata(L, index, TYPE_VCPU);
     struct lua_vm *vm = core_vm_of(L, index);
 
@@ -15,29 +24,36 @@ struct lua_vcpu *core_vcpu(lua_State *L, int index)
     return self;
 }
 
-void core_vcpu_push(lua_State *L, int vm, vmlib_vcpu *vcpu)
+vmlib_vcpu **core_vcpu_new(lua_State *L, int vm)
 {
-    lua_Integer index = vmlib_vcpu_index(vcpu);
     struct lua_vcpu *self;
 
     vm = lua_absindex(L, vm);
-    lua_getiuservalue(L, vm, 2);
-    lua_rawgeti(L, -1, index);
-    self = lua_touserdata(L, -1);
-    if (self && self->vcpu == vcpu) {
-        lua_remove(L, -2);
-        return;
-    }
-    lua_pop(L, 1);
     self = lua_newuserdatauv(L, sizeof(*self), 1);
     memset(self, 0, sizeof(*self));
     luaL_setmetatable(L, TYPE_VCPU);
     lua_pushvalue(L, vm);
     lua_setiuservalue(L, -2, 1);
-    self->vcpu = vmlib_vcpu_ref(vcpu);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, index);
-    lua_remove(L, -2);
+    return &self->vcpu;
+}
+
+void core_vcpu_known(lua_State *L, int vm)
+{
+    struct lua_vcpu *self = lua_touserdata(L, -1), *known;
+    lua_Integer index = vmlib_vcpu_index(self->vcpu);
+
+    lua_getiuservalue(L, vm, 2);
+    lua_rawgeti(L, -1, index);
+    known = lua_touserdata(L, -1);
+    if (known && known->vcpu == self->vcpu) {
+        lua_replace(L, -3); /* the collector drops the new one's reference */
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pop(L, 1);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, index);
+    lua_pop(L, 1);
 }
 
 static int vcpu_gc(lua_State *L)
@@ -135,7 +151,7 @@ static int vcpu_fault(lua_State *L)
 
 static int vcpu_cancel(lua_State *L)
 {
-    struct lua_vcpu *self = core_vcpu(L, 1);
+    struct lua_vcpu *self = core_vcpu_any(L, 1);
 
     return core_check(L, lua_isnoneornil(L, 2)
                              ? vmlib_vcpu_cancel(self->vcpu)
@@ -144,29 +160,30 @@ static int vcpu_cancel(lua_State *L)
 
 static int vcpu_generation(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)vmlib_vcpu_generation(core_vcpu(L, 1)->vcpu));
+    lua_pushinteger(L, (lua_Integer)vmlib_vcpu_generation(core_vcpu_any(L, 1)->vcpu));
     return 1;
 }
 
 static int vcpu_set_intr(lua_State *L)
 {
-    return core_check(L,
-                      vmlib_vcpu_set_intr(core_vcpu(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
+    return core_check(
+        L, vmlib_vcpu_set_intr(core_vcpu_any(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
 }
 
 static int vcpu_nmi(lua_State *L)
 {
-    return core_check(L, vmlib_vcpu_nmi(core_vcpu(L, 1)->vcpu));
+    return core_check(L, vmlib_vcpu_nmi(core_vcpu_any(L, 1)->vcpu));
 }
 
 static int vcpu_init(lua_State *L)
 {
-    return core_check(L, vmlib_vcpu_init(core_vcpu(L, 1)->vcpu));
+    return core_check(L, vmlib_vcpu_init(core_vcpu_any(L, 1)->vcpu));
 }
 
 static int vcpu_sipi(lua_State *L)
 {
-    return core_check(L, vmlib_vcpu_sipi(core_vcpu(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
+    return core_check(L,
+                      vmlib_vcpu_sipi(core_vcpu_any(L, 1)->vcpu, (uint32_t)core_number(L, 2, 32)));
 }
 
 /* --- events, debugging --- */
@@ -342,7 +359,7 @@ static int vcpu_set_cpuid(lua_State *L)
 
 static int vcpu_index_number(lua_State *L)
 {
-    lua_pushinteger(L, vmlib_vcpu_index(core_vcpu(L, 1)->vcpu));
+    lua_pushinteger(L, vmlib_vcpu_index(core_vcpu_any(L, 1)->vcpu));
     return 1;
 }
 

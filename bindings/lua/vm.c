@@ -237,28 +237,25 @@ static int vm_vcpu(lua_State *L)
 {
     struct vmlib_vcpu_config config = VMLIB_VCPU_CONFIG_INIT;
     struct lua_vm *vm = core_vm(L, 1);
-    vmlib_vcpu *vcpu;
-    int rc;
+    vmlib_vcpu **vcpu;
 
     config.index = lua_isnoneornil(L, 2) ? 0 : (uint32_t)core_number(L, 2, 32);
     config.apic_id = (uint32_t)core_option(L, 3, "apic_id", 32, config.apic_id);
     config.initial = (uint32_t)core_option(L, 3, "initial", 32, config.initial);
-    rc = vmlib_vcpu_create(vm->vm, &config, &vcpu);
-    if (rc < 0)
-        return core_error(L, rc);
-    core_vcpu_push(L, 1, vcpu);
-    vmlib_vcpu_unref(vcpu);
+    vcpu = core_vcpu_new(L, 1);
+    core_check(L, vmlib_vcpu_create(vm->vm, &config, vcpu));
+    core_vcpu_known(L, 1);
     return 1;
 }
 
 static int vm_find_vcpu(lua_State *L)
 {
     struct lua_vm *vm = core_vm(L, 1);
-    vmlib_vcpu *vcpu;
+    uint32_t index = (uint32_t)core_number(L, 2, 32);
+    vmlib_vcpu **vcpu = core_vcpu_new(L, 1);
 
-    core_check(L, vmlib_vm_vcpu(vm->vm, (uint32_t)core_number(L, 2, 32), &vcpu));
-    core_vcpu_push(L, 1, vcpu);
-    vmlib_vcpu_unref(vcpu);
+    core_check(L, vmlib_vm_vcpu(vm->vm, index, vcpu));
+    core_vcpu_known(L, 1);
     return 1;
 }
 

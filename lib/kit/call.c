@@ -26,7 +26,7 @@ struct frame {
     bool long_mode;
     uint64_t top; /* RSP before the call */
     uint64_t sp;
-    uint64_t stub;                  /* where the function returns to */
+    uint64_t landing;               /* where the function returns to */
     uint64_t place[VMLIB_ARGS_MAX]; /* buffers on the stack */
 };
 
@@ -82,7 +82,7 @@ static int put_zeros(struct frame *f, uint64_t address, uint64_t bytes)
 
 static int place_buffers(struct frame *f)
 {
-    static const uint8_t stub[16] = {0xf4}; /* HLT */
+    static const uint8_t landing[16] = {0xf4}; /* HLT */
     int error = 0;
 
     for (uint32_t i = 0; i < f->config->arg_count && !error; i++) {
@@ -95,9 +95,9 @@ static int place_buffers(struct frame *f)
         error = arg->type == VMLIB_ARG_OUT ? put_zeros(f, f->sp, arg->bytes)
                                            : put(f, f->sp, arg->data, arg->bytes);
     }
-    f->sp -= sizeof(stub);
-    f->stub = f->sp;
-    return error ? error : put(f, f->stub, stub, sizeof(stub));
+    f->sp -= sizeof(landing);
+    f->landing = f->sp;
+    return error ? error : put(f, f->landing, landing, sizeof(landing));
 }
 
 static uint64_t argument(const struct frame *f, uint32_t i)
@@ -115,7 +115,7 @@ static int push_all(struct frame *f, const uint8_t *stack, uint64_t bytes)
     f->sp = (f->sp - bytes) & ~UINT64_C(15);
     error = put(f, f->sp, stack, bytes);
     f->sp -= word;
-    return error ? error : put(f, f->sp, &f->stub, word);
+    return error ? error : put(f, f->sp, &f->landing, word);
 }
 
 /* System V ABI for AMD64, 3.2.3: six integers and eight doubles in registers, others on the stack.
@@ -162,7 +162,7 @@ static int place_args32(struct frame *f)
     return push_all(f, stack, bytes);
 }
 
-/* What an earlier call has left is over: halted by the stub, or stopped by a fault. */
+/* What an earlier call has left is over: halted by the landing, or stopped by a fault. */
 static void clean(struct frame *f)
 {
     struct vmlib_state *s = &f->state;
@@ -214,14 +214,14 @@ static int prepare(struct frame *f)
 
 static uint32_t end_of(const struct frame *f, const struct vmlib_exit *exit)
 {
-    bool at_stub = exit->rip == f->stub;
+    bool at_landing = exit->rip == f->landing;
 
     switch (exit->reason) {
     case VMLIB_EXIT_HLT:
-        return exit->rip == f->stub + 1 ? VMLIB_CALL_RETURNED : VMLIB_CALL_EXIT;
+        return exit->rip == f->landing + 1 ? VMLIB_CALL_RETURNED : VMLIB_CALL_EXIT;
     case VMLIB_EXIT_EXCEPTION:
     case VMLIB_EXIT_MEMORY_FAULT:
-        return at_stub ? VMLIB_CALL_RETURNED : VMLIB_CALL_FAULT;
+        return at_landing ? VMLIB_CALL_RETURNED : VMLIB_CALL_FAULT;
     case VMLIB_EXIT_SHUTDOWN:
         return VMLIB_CALL_FAULT;
     case VMLIB_EXIT_BUDGET:

@@ -69,6 +69,17 @@ static PyObject *console_new(PyTypeObject *class, PyObject *args, PyObject *kwar
     return (PyObject *)self;
 }
 
+/* The machine's threads have the vCPUs; handlers tell which thread it is. */
+static void use_vcpus(Console *self, int change)
+{
+    for (Py_ssize_t i = 0; self->vcpus && i < PyTuple_GET_SIZE(self->vcpus); i++) {
+        VCPU *vcpu = (VCPU *)PyTuple_GET_ITEM(self->vcpus, i);
+
+        vcpu->inside += (unsigned)change;
+        vcpu->owner = 0;
+    }
+}
+
 /* Ends the machine's threads, so that the machine may go. */
 static int console_clear(PyObject *object)
 {
@@ -80,6 +91,7 @@ static int console_clear(PyObject *object)
         VMLIB_UNLOCKED(vmlib_console_destroy(console));
         if (self->machine)
             core_machine_runs(self->machine, -1);
+        use_vcpus(self, -1);
     }
     Py_CLEAR(self->vcpus);
     Py_CLEAR(self->machine);
@@ -158,17 +170,23 @@ static PyObject *console_start(PyObject *object, PyObject *args)
             Py_DECREF(tuple);
             return NULL;
         }
+        if (!core_vcpu_use((VCPU *)vcpu)) {
+            Py_DECREF(tuple);
+            return NULL;
+        }
         vcpus[i] = ((VCPU *)vcpu)->vcpu;
     }
     Py_INCREF(owner);
     self->machine = owner;
     self->vcpus = tuple;
     core_machine_runs(owner, 1);
+    use_vcpus(self, 1);
     self->busy++;
     VMLIB_UNLOCKED(rc = vmlib_console_start(console, machine, vcpus, (uint32_t)count));
     self->busy--;
     if (rc == VMLIB_E_INVAL) {
         core_machine_runs(owner, -1);
+        use_vcpus(self, -1);
         Py_CLEAR(self->machine);
         Py_CLEAR(self->vcpus);
     }

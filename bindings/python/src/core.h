@@ -43,6 +43,8 @@ struct VCPU {
     PyObject_HEAD VM *vm;
     vmlib_vcpu *vcpu;
     uint32_t index;
+    unsigned inside;        /* runs, and what else uses it with the interpreter lock given up */
+    unsigned long owner;    /* thread that does; 0: one of a console's that has not called yet */
     unsigned long cancels;  /* calls of cancel() */
     struct vmlib_exit last; /* record that may wait for completion */
     PyObject *error[3];     /* exception of a callback, on its way to run's caller */
@@ -131,7 +133,15 @@ void core_vm_deliver_log(VM *vm);
 /* The VM's handle for a call; NULL with an exception when it is closed. Holds a reference of its
  * own. */
 vmlib_vm *core_vm_use(VM *vm);
-vmlib_vcpu *core_vcpu_use(VCPU *vcpu); /* borrowed: the caller holds the object */
+/* The vCPU's handle, borrowed (the caller holds the object); NULL with an exception when its VM is
+ * closed. For calls of the vCPU's thread only, also when it runs on another thread: the library
+ * looks for that, too, but between its look and its work the other thread may have begun, and some
+ * backends then wait for the whole run. Here the interpreter lock is in between. */
+vmlib_vcpu *core_vcpu_use(VCPU *vcpu);
+vmlib_vcpu *core_vcpu_any(VCPU *vcpu); /* for calls of any thread */
+/* Around what runs it. */
+void core_vcpu_enter(VCPU *vcpu);
+void core_vcpu_leave(VCPU *vcpu);
 /* The object of a vCPU of the library. New reference. */
 PyObject *core_vcpu_object(VM *vm, vmlib_vcpu *vcpu);
 /* Keep the exception that is set for the caller of run: that of core_running, if there is one. */

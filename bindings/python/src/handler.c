@@ -165,6 +165,8 @@ static int on_exit_record(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exi
     Py_INCREF(function);
     who = core_vcpu_object(hook->vm, vcpu);
     record = core_record_borrow(RECORD_EXIT, exit);
+    if (who && !core_running)
+        ((VCPU *)who)->owner = PyThread_get_thread_ident(); /* a thread of a console */
     if (who && record) {
         PyObject *args[2] = {who, record};
 

@@ -68,14 +68,14 @@ static PyObject *handoff_vcpu(PyObject *module, PyObject *args, PyObject *kwargs
                                      &VCPU_Type, &to, &repeat) ||
         !core_vcpu_use(from) || !core_vcpu_use(to))
         return NULL;
-    from->vm->running++;
-    to->vm->running++;
+    core_vcpu_enter(from);
+    core_vcpu_enter(to);
     core_running = from;
     VMLIB_UNLOCKED(
         rc = vmlib_handoff_vcpu(from->vcpu, to->vcpu, repeat ? VMLIB_HANDOFF_REPEAT : 0, &exit));
     core_running = outer;
-    to->vm->running--;
-    from->vm->running--;
+    core_vcpu_leave(to);
+    core_vcpu_leave(from);
     if (core_vcpu_raise_kept(from))
         return NULL;
     if (rc < 0)

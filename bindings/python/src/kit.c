@@ -300,11 +300,11 @@ static PyObject *run_call(VCPU *vcpu, const struct vmlib_call_config *config)
     int rc;
 
     core_interrupt_begin(&target, &before);
-    vcpu->vm->running++;
+    core_vcpu_enter(vcpu);
     core_running = vcpu;
     VMLIB_UNLOCKED(rc = vmlib_call(vcpu->vcpu, config, &result));
     core_running = outer;
-    vcpu->vm->running--;
+    core_vcpu_leave(vcpu);
     interrupted = core_interrupted();
     core_interrupt_end(&before);
     if (rc == 0)
@@ -336,11 +336,11 @@ PyObject *core_call(PyObject *object, PyObject *args, PyObject *kwargs)
                                                &config.stack, core_u64, &config.budget, core_u64,
                                                &config.deadline_ns, core_u32, &config.exceptions);
     Py_XDECREF(none);
-    if (!good || !core_u64(PyTuple_GET_ITEM(args, 0), &config.function) ||
-        !core_vcpu_use((VCPU *)object))
+    if (!good || !core_u64(PyTuple_GET_ITEM(args, 0), &config.function))
         return NULL;
     for (Py_ssize_t i = 1; good && i < count; i++)
         good = take_argument(&a, (unsigned)i - 1, PyTuple_GET_ITEM(args, i));
+    good = good && core_vcpu_use((VCPU *)object);
     config.args = a.arg;
     config.arg_count = (uint32_t)count - 1;
     if (good) {

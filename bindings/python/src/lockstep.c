@@ -15,7 +15,7 @@ static vmlib_lockstep *use(Lockstep *self)
 {
     if (!self->lockstep)
         core_error_text(VMLIB_E_STATE, "lockstep: it is closed");
-    else if (core_vcpu_use(self->vcpu[0]) && core_vcpu_use(self->vcpu[1]))
+    else if (core_vcpu_any(self->vcpu[0]) && core_vcpu_any(self->vcpu[1]))
         return self->lockstep;
     return NULL;
 }
@@ -300,7 +300,7 @@ static int run_once(Lockstep *self, uint64_t limit, struct vmlib_lockstep_result
 
     core_interrupt_begin(&target, &before);
     for (unsigned i = 0; i < 2; i++)
-        self->vcpu[i]->vm->running++;
+        core_vcpu_enter(self->vcpu[i]);
     self->running = true;
     self->thread = PyThread_get_thread_ident();
     core_running = self->vcpu[0];
@@ -308,7 +308,7 @@ static int run_once(Lockstep *self, uint64_t limit, struct vmlib_lockstep_result
     core_running = outer;
     self->running = false;
     for (unsigned i = 0; i < 2; i++)
-        self->vcpu[i]->vm->running--;
+        core_vcpu_leave(self->vcpu[i]);
     *interrupted = core_interrupted();
     core_interrupt_end(&before);
     return rc;
@@ -322,14 +322,15 @@ static PyObject *lockstep_run(PyObject *object, PyObject *args)
     uint64_t limit = 0;
     int rc;
 
-    if (!PyArg_ParseTuple(args, "|O&", core_u64, &limit) || !use_idle(self, false))
+    if (!PyArg_ParseTuple(args, "|O&", core_u64, &limit) || !use_idle(self, false) ||
+        !core_vcpu_use(self->vcpu[0]) || !core_vcpu_use(self->vcpu[1]))
         return NULL;
     Py_INCREF(self); /* callbacks may drop the caller's */
     do {             /* a signal whose Python handler raises nothing does not end it */
         rc = run_once(self, limit, &result, &interrupted);
         failed = core_vcpu_raise_kept(self->vcpu[0]) || (interrupted && PyErr_CheckSignals() < 0);
     } while (!failed && rc == 0 && interrupted && !limit && result.end == VMLIB_LOCKSTEP_STOPPED &&
-             use_idle(self, false));
+             use_idle(self, false) && core_vcpu_use(self->vcpu[0]) && core_vcpu_use(self->vcpu[1]));
     failed = failed || PyErr_Occurred();
     Py_DECREF(self);
     if (failed)

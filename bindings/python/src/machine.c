@@ -329,18 +329,26 @@ static int run_piece(Machine *self, VCPU *vcpu, struct vmlib_machine_result *res
     struct core_target target = {.machine = self->machine}, before;
     VCPU *outer = core_running;
     VM *at = self->at;
+    VCPU *there = at->vcpus[vcpu->index]; /* the one that runs: of the VM where the machine is */
     bool interrupted;
     int rc;
 
+    there = there ? there : vcpu;
+    if (!core_vcpu_use(there))
+        return 1;
+    Py_INCREF(there);
     core_interrupt_begin(&target, &before);
     self->running++;
-    at->running++;
+    core_vcpu_enter(vcpu);
+    core_vcpu_enter(there);
     core_running = vcpu;
     VMLIB_UNLOCKED(rc = result ? vmlib_machine_run_vcpu(self->machine, vcpu->vcpu, result)
                                : vmlib_machine_step(self->machine, vcpu->vcpu, budget, exit));
     core_running = outer;
-    at->running--;
+    core_vcpu_leave(there);
+    core_vcpu_leave(vcpu);
     self->running--;
+    Py_DECREF(there);
     interrupted = core_interrupted();
     core_interrupt_end(&before);
     if (core_vcpu_raise_kept(vcpu) || (interrupted && PyErr_CheckSignals() < 0))

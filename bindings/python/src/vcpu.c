@@ -6,6 +6,28 @@
 
 vmlib_vcpu *core_vcpu_use(VCPU *self)
 {
+    if (self->inside && self->owner != PyThread_get_thread_ident()) {
+        core_error_text(VMLIB_E_BUSY, "vcpu: it runs on another thread");
+        return NULL;
+    }
+    return core_vcpu_any(self);
+}
+
+void core_vcpu_enter(VCPU *self)
+{
+    self->inside++;
+    self->owner = PyThread_get_thread_ident();
+    self->vm->running++;
+}
+
+void core_vcpu_leave(VCPU *self)
+{
+    self->vm->running--;
+    self->inside--;
+}
+
+vmlib_vcpu *core_vcpu_any(VCPU *self)
+{
     if (!self->vm || !self->vm->vm) {
         core_error_text(VMLIB_E_STATE, "vcpu: its VM is closed");
         return NULL;
@@ -98,11 +120,11 @@ static int run_once(VCPU *self, struct vmlib_run_args *args, struct vmlib_exit *
     int rc;
 
     core_interrupt_begin(&target, before);
-    self->vm->running++;
+    core_vcpu_enter(self);
     core_running = self;
     VMLIB_UNLOCKED(rc = vmlib_vcpu_run(self->vcpu, args, exit));
     core_running = outer;
-    self->vm->running--;
+    core_vcpu_leave(self);
     core_vm_deliver_log(self->vm);
     return rc;
 }
@@ -225,11 +247,11 @@ static PyObject *vcpu_complete(PyObject *object, PyObject *args)
     if (bytes < 0)
         return NULL;
     Py_INCREF(self); /* more accesses of the instruction may have handlers */
-    self->vm->running++;
+    core_vcpu_enter(self);
     core_running = self;
     VMLIB_UNLOCKED(rc = vmlib_vcpu_complete(self->vcpu, bytes ? data : NULL, (uint32_t)bytes));
     core_running = outer;
-    self->vm->running--;
+    core_vcpu_leave(self);
     raised = rc == VMLIB_E_USER && core_vcpu_raise_kept(self);
     Py_DECREF(self);
     return raised ? NULL : core_none(rc);
@@ -253,7 +275,7 @@ static PyObject *vcpu_cancel(PyObject *object, PyObject *args)
     VCPU *self = (VCPU *)object;
     uint64_t generation = 0;
 
-    if (!PyArg_ParseTuple(args, "|O&", core_u64, &generation) || !core_vcpu_use(self))
+    if (!PyArg_ParseTuple(args, "|O&", core_u64, &generation) || !core_vcpu_any(self))
         return NULL;
     self->cancels++;
     return core_none(generation ? vmlib_vcpu_cancel_run(self->vcpu, generation)
@@ -262,7 +284,7 @@ static PyObject *vcpu_cancel(PyObject *object, PyObject *args)
 
 static PyObject *vcpu_nmi(PyObject *object, PyObject *unused)
 {
-    vmlib_vcpu *vcpu = core_vcpu_use((VCPU *)object);
+    vmlib_vcpu *vcpu = core_vcpu_any((VCPU *)object);
 
     (void)unused;
     return vcpu ? core_none(vmlib_vcpu_nmi(vcpu)) : NULL;
@@ -270,27 +292,27 @@ static PyObject *vcpu_nmi(PyObject *object, PyObject *unused)
 
 static PyObject *vcpu_init(PyObject *object, PyObject *unused)
 {
-    vmlib_vcpu *vcpu = core_vcpu_use((VCPU *)object);
+    vmlib_vcpu *vcpu = core_vcpu_any((VCPU *)object);
 
     (void)unused;
     return vcpu ? core_none(vmlib_vcpu_init(vcpu)) : NULL;
 }
 
 /* Calls with one number. */
-#define NUMBER_METHOD(name, call)                             \
+#define NUMBER_METHOD(name, call, use)                        \
     static PyObject *name(PyObject *object, PyObject *number) \
     {                                                         \
         uint32_t value;                                       \
-        vmlib_vcpu *vcpu = core_vcpu_use((VCPU *)object);     \
+        vmlib_vcpu *vcpu = use((VCPU *)object);               \
                                                               \
         if (!vcpu || !core_u32(number, &value))               \
             return NULL;                                      \
         return core_none(call(vcpu, value));                  \
     }
-NUMBER_METHOD(vcpu_set_intr, vmlib_vcpu_set_intr)
-NUMBER_METHOD(vcpu_sipi, vmlib_vcpu_sipi)
-NUMBER_METHOD(vcpu_window, vmlib_vcpu_request_interrupt_window)
-NUMBER_METHOD(vcpu_exceptions, vmlib_vcpu_set_exception_exits)
+NUMBER_METHOD(vcpu_set_intr, vmlib_vcpu_set_intr, core_vcpu_any)
+NUMBER_METHOD(vcpu_sipi, vmlib_vcpu_sipi, core_vcpu_any)
+NUMBER_METHOD(vcpu_window, vmlib_vcpu_request_interrupt_window, core_vcpu_use)
+NUMBER_METHOD(vcpu_exceptions, vmlib_vcpu_set_exception_exits, core_vcpu_use)
 
 /* --- events and debugging --- */
 
@@ -580,7 +602,7 @@ static PyObject *get_vm(PyObject *object, void *closure)
 
 static PyObject *get_generation(PyObject *object, void *closure)
 {
-    vmlib_vcpu *vcpu = core_vcpu_use((VCPU *)object);
+    vmlib_vcpu *vcpu = core_vcpu_any((VCPU *)object);
 
     (void)closure;
     return vcpu ? PyLong_FromUnsignedLongLong(vmlib_vcpu_generation(vcpu)) : NULL;

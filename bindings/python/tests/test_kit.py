@@ -9,14 +9,16 @@ import unittest
 import zlib
 
 import vmlib
-from vmlib import (VM, CallEnd, Console, HandlerKind, Machine, MachineEnd, Reason, Ring, boot_load, double, elf_symbol,
+from vmlib import (VM, CallEnd, Console, Feature, HandlerKind, Machine, MachineEnd, Reason, Ring, boot_load, double, elf_symbol,
                    signed)
+
+from backend import BACKEND, main, needs, not_emulated
 
 guests, units = (pathlib.Path(p) for p in sys.argv[1:3])
 
 
 def world(code):
-    vm = VM("soft")
+    vm = VM(BACKEND)
     vm.memory(0, 0x10000)
     vm.write(0x1000, code)
     vcpu = vm.vcpu()
@@ -83,14 +85,24 @@ class Rings(unittest.TestCase):
 class Calls(unittest.TestCase):
     def load(self, name):
         self.elf = (units / name).read_bytes()
-        self.vm = VM("soft")
+        self.vm = VM(BACKEND)
         self.vm.memory(0, 2 << 20)
         self.vcpu = self.vm.vcpu()
         boot_load(self.vcpu, self.elf)
 
     def call(self, name, *args, **options):
+        if vmlib.backend_feature(self.vm.backend, Feature.BUDGET) is vmlib.Support.REFUSED:
+            options = {"budget": 0, "exceptions": 0, "deadline_ns": 10**10} | options
         return self.vcpu.call(elf_symbol(self.elf, name)[0], *args, stack=0x80000, **options)
 
+    def test_everywhere(self):
+        self.load("units")
+        result = self.call("crc32", b"123456789", 9)
+        self.assertIs(result.end, CallEnd.RETURNED)
+        self.assertEqual(result.value & 0xffffffff, zlib.crc32(b"123456789"))
+        self.assertIs(self.call("forever", budget=0, deadline_ns=1000000).end, CallEnd.LIMIT)
+
+    @needs(Feature.BUDGET, Feature.EXCEPTION_EXITS)
     def test_both_widths(self):
         for name in ("units", "units32"):
             self.load(name)
@@ -143,7 +155,7 @@ class Calls(unittest.TestCase):
 
 class Consoles(unittest.TestCase):
     def machine(self, **options):
-        vm = VM("soft")
+        vm = VM(BACKEND)
         console = Console(**options)
         machine = Machine(vm, serial=console)
         machine.add_ram(1 << 20)
@@ -162,8 +174,10 @@ class Consoles(unittest.TestCase):
             self.assertEqual(console.expect("password", "name? ", timeout=60), 1)
             with self.assertRaises(vmlib.LimitError):
                 console.expect("never", timeout=0.01)
-            with self.assertRaises(vmlib.BusyError):
-                machine.close()
+            for call in (machine.close, vcpu.registers, vcpu.run, lambda: machine.run_vcpu(vcpu)):
+                with self.assertRaises(vmlib.BusyError):
+                    call()
+            self.assertGreater(vcpu.generation, 0)
             console.send("Ada\n")
             console.expect(b"!")
             self.assertEqual(console.before, b"hello, Ada")
@@ -235,4 +249,4 @@ class Consoles(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    main()
