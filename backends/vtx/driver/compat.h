@@ -22,6 +22,30 @@
 #define compat_vma_flags(vma, flags) ((vma)->vm_flags |= (flags))
 #endif
 
+/* The tracing version needs a tracepoint of its own. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#define compat_reschedule(cpu) arch_smp_send_reschedule(cpu)
+#else
+#define compat_reschedule(cpu) smp_send_reschedule(cpu)
+#endif
+
+/* Sleep: stable kernels have taken the newer interface over, too, so Kbuild looks into the header.
+ */
+#ifdef COMPAT_SYSCORE_DATA
+#define COMPAT_SYSCORE_ARG void *data
+#define COMPAT_SYSCORE(name, on_suspend, on_resume)                                            \
+    static const struct syscore_ops name##_ops = {.suspend = on_suspend, .resume = on_resume}; \
+    static struct syscore name = {.ops = &name##_ops}
+#define compat_register_syscore   register_syscore
+#define compat_unregister_syscore unregister_syscore
+#else
+#define COMPAT_SYSCORE_ARG void
+#define COMPAT_SYSCORE(name, on_suspend, on_resume) \
+    static struct syscore_ops name = {.suspend = on_suspend, .resume = on_resume}
+#define compat_register_syscore   register_syscore_ops
+#define compat_unregister_syscore unregister_syscore_ops
+#endif
+
 #ifdef _TIF_USER_RETURN_NOTIFY
 #define COMPAT_USER_RETURN _TIF_USER_RETURN_NOTIFY
 #else

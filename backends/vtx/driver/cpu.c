@@ -271,19 +271,19 @@ static int goes_offline(unsigned int cpu)
 }
 
 /* Sleep: the other processors are offline already, interrupts are off. */
-static int vtx_suspend(void)
+static int vtx_suspend(COMPAT_SYSCORE_ARG)
 {
     switch_off();
     return 0;
 }
 
-static void vtx_resume(void)
+static void vtx_resume(COMPAT_SYSCORE_ARG)
 {
     if (users && switch_on())
         pr_err("vmlib_vtx: VMX could not be switched on after sleep\n");
 }
 
-static struct syscore_ops syscore = {.suspend = vtx_suspend, .resume = vtx_resume};
+COMPAT_SYSCORE(syscore, vtx_suspend, vtx_resume);
 
 /* INIT is blocked while VMX is on (SDM Vol.3C 25.2): a reboot would hang. */
 static int vtx_reboot(struct notifier_block *nb, unsigned long action, void *data)
@@ -319,7 +319,7 @@ int vtx_cpu_init(void)
     if (err < 0)
         goto fail;
     hotplug_state = err;
-    register_syscore_ops(&syscore);
+    compat_register_syscore(&syscore);
     register_reboot_notifier(&reboot_notifier);
     return 0;
 fail:
@@ -330,7 +330,7 @@ fail:
 void vtx_cpu_exit(void)
 {
     unregister_reboot_notifier(&reboot_notifier);
-    unregister_syscore_ops(&syscore);
+    compat_unregister_syscore(&syscore);
     cpuhp_remove_state(hotplug_state);
     free_pages_per_cpu();
 }

@@ -13,6 +13,7 @@
 #include <asm/asm.h>
 #include <asm/cpufeatures.h>
 #include <asm/nospec-branch.h>
+#include <asm/unwind_hints.h>
 
 #define HOST_RSP_FIELD 0x6c14
 
@@ -48,6 +49,7 @@ SYM_FUNC_START(vtx_enter)
     mov     0x70(%rdi), %r14
     mov     0x78(%rdi), %r15
     mov     0x38(%rdi), %rdi
+    UNWIND_HINT_SAVE
     jz      3f
 2:  vmresume
     jmp     5f
@@ -64,6 +66,8 @@ SYM_FUNC_START(vtx_enter)
 
     /* HOST_RIP. The stack is as it was before the entry. */
 SYM_INNER_LABEL(vtx_exit_point, SYM_L_GLOBAL)
+    UNWIND_HINT_RESTORE
+    ANNOTATE_NOENDBR                /* a VM exit is no branch */
     push    %rax
     mov     8(%rsp), %rax
     mov     %rcx, 0x08(%rax)

@@ -135,7 +135,7 @@ static void vcpu_kick(struct host_vcpu *v)
     smp_mb(); /* the caller has written run.request */
     cpu = READ_ONCE(v->cpu);
     if (READ_ONCE(v->mode) == IN_GUEST && cpu >= 0 && cpu_online(cpu))
-        smp_send_reschedule(cpu);
+        compat_reschedule(cpu);
 }
 
 static long vcpu_pass_msr(struct host_vcpu *v, void __user *arg)
