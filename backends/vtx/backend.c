@@ -67,6 +67,10 @@ static int set_state(struct vmi_vcpu *owner, uint32_t groups, const struct vmlib
     int rc = vtx_need(v, EVERYTHING);
     if (rc != 0)
         return rc;
+    if (groups & VMLIB_STATE_CONTROL && o->control.cr4 & ~v->vm->info.cr4_may)
+        return vmi_error(VMLIB_E_INVAL, "control.cr4 is 0x%llx, the processor can only have 0x%llx",
+                         (unsigned long long)o->control.cr4,
+                         (unsigned long long)v->vm->info.cr4_may);
     if (groups & (VMLIB_STATE_FPU | VMLIB_STATE_XSAVE))
         vtx_need_fpu(v);
     return vmi_engine_set_state(&v->e, groups, o);

@@ -131,6 +131,8 @@ static void answers_other_than_values(void **state)
     handlers(w, &c);
     for (unsigned i = 0; i < 2 * sizeof(codes) / sizeof(codes[0]); i++) {
         bool inject = i & 1;
+        if (inject && i > 3 && world_gap("inject_for_msr_or_device"))
+            continue;
         world_load(w, codes[i / 2], codes[i / 2] + 16);
         world_vector_to_port(w, 6, 0x66);
         OK(vmlib_vm_write(w->vm, CODE + 0x20, "\xe6\x55\xf4", 3));

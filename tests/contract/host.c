@@ -35,6 +35,7 @@ static const struct {
     {"prot3_breakpoint", "INT3 in ring 3 is an invalid opcode"},
     {"long3_software_interrupt", "INT n in ring 3 is an invalid opcode"},
     {"long3_fault_on_the_way", "a fault during a delivery is a double fault"},
+    {"inject_for_msr_or_device", "an exception in place of an RDMSR or load is a triple fault"},
 };
 
 GUEST(g_no_idt, "lidtl 0x2000; ud2; hlt"); /* memory is zero */
