@@ -173,6 +173,7 @@ vmlib_region *core_region(lua_State *L, int index);
 vmlib_region **core_region_new(lua_State *L, int vm); /* as core_vcpu_new() */
 /* Keep the object at `index` as long as the VM at `vm`. */
 void core_vm_keep(lua_State *L, int vm, int index);
+void core_vm_forget(lua_State *L, int vm); /* the last one: it was for something that failed */
 /* A CPUID model: from the list at `index`, and as a list. */
 uint32_t core_take_leaves(lua_State *L, int index, struct vmlib_cpuid_leaf leaves[VMLIB_CPUID_MAX]);
 void core_push_leaves(lua_State *L, const struct vmlib_cpuid_leaf *leaves, uint32_t count);

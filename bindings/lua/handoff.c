@@ -66,9 +66,13 @@ int core_region_share(lua_State *L)
     struct lua_vm *vm = core_vm(L, 2);
     uint32_t prot = lua_isnoneornil(L, 3) ? VMLIB_PROT_RWX : (uint32_t)core_number(L, 3, 32);
     uint32_t flags = lua_isnoneornil(L, 4) ? 0 : (uint32_t)core_number(L, 4, 32);
+    int rc;
 
     /* The memory is this region's for as long as the other VM's map may have it. */
-    core_vm_keep(L, 2, 1);
     shared = core_region_new(L, 2);
-    return core_devices_check(L, vmlib_handoff_share(region, vm->vm, prot, flags, shared)) + 1;
+    core_vm_keep(L, 2, 1);
+    rc = vmlib_handoff_share(region, vm->vm, prot, flags, shared);
+    if (rc < 0)
+        core_vm_forget(L, 2);
+    return core_devices_check(L, rc) + 1;
 }

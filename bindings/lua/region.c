@@ -73,6 +73,7 @@ int core_region_create(lua_State *L)
     struct vmlib_region_config config = VMLIB_REGION_CONFIG_INIT;
     struct lua_vm *vm = core_vm(L, 1);
     vmlib_region **region;
+    int rc;
 
     lua_settop(L, 4);
     config.gpa = core_number(L, 2, 64);
@@ -87,7 +88,10 @@ int core_region_create(lua_State *L)
     else if (!lua_isnil(L, 4) &&
              (lua_getfield(L, 4, "alias") != LUA_TNIL || lua_getfield(L, 4, "host") != LUA_TNIL))
         take_backing(L, &config);
-    core_check(L, vmlib_region_create(vm->vm, &config, region));
+    rc = vmlib_region_create(vm->vm, &config, region);
+    if (rc < 0 && config.backing == VMLIB_BACKING_HOST)
+        core_vm_forget(L, 1);
+    core_check(L, rc);
     lua_settop(L, 5);
     return 1;
 }

@@ -48,6 +48,14 @@ void core_vm_keep(lua_State *L, int vm, int index)
     lua_pop(L, 1);
 }
 
+void core_vm_forget(lua_State *L, int vm)
+{
+    lua_getiuservalue(L, vm, 3);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2));
+    lua_pop(L, 1);
+}
+
 /* --- messages --- */
 
 /* An error of the function is a warning, as in finalizers. */

@@ -61,9 +61,10 @@ bool core_boot_parse(struct core_boot *boot, PyObject *args, PyObject *kwargs)
                                      &modules, core_u64, &params->load_address, core_u64,
                                      &params->entry_offset, core_u32, &params->entry_bits))
         return false;
-    if (!modules && !(modules = PyTuple_New(0)))
+    if (modules)
+        Py_INCREF(modules);
+    else if (!(modules = PyTuple_New(0)))
         return false;
-    Py_INCREF(modules); /* the empty tuple is immortal enough; a given one is the caller's */
     good = take(boot, kernel, initrd, modules);
     Py_DECREF(modules);
     if (!good)

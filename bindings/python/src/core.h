@@ -127,6 +127,9 @@ bool core_interrupted(void);
 
 /* --- objects --- */
 
+/* Keep an object as long as the VM; false with an exception. The other one is for what failed. */
+bool core_vm_keep(VM *vm, PyObject *object);
+void core_vm_forget(VM *vm, PyObject *object);
 /* Give the VM's messages to its log function. Runs Python code. */
 void core_vm_deliver_log(VM *vm);
 

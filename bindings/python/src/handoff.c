@@ -98,13 +98,15 @@ PyObject *core_region_share(PyObject *object, PyObject *args, PyObject *kwargs)
         !(handle = core_vm_use(vm)))
         return NULL;
     /* The memory is this region's for as long as the other VM's map may have it. */
-    if (PyList_Append(vm->keep, object) < 0) {
+    if (!core_vm_keep(vm, object)) {
         vmlib_vm_unref(handle);
         return NULL;
     }
     VMLIB_UNLOCKED(
         rc = vmlib_handoff_share(((Region *)object)->region, handle, prot, flags, &shared);
         vmlib_vm_unref(handle));
+    if (rc < 0)
+        core_vm_forget(vm, object);
     return rc < 0 ? core_devices_error(rc) : core_region_object(vm, shared);
 }
 

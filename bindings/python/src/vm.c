@@ -214,13 +214,30 @@ static PyObject *vm_exit(PyObject *self, PyObject *args)
 
 /* --- memory --- */
 
-static bool host_buffer(VM *self, PyObject *host, struct vmlib_region_config *config)
+bool core_vm_keep(VM *vm, PyObject *object)
+{
+    return PyList_Append(vm->keep, object) == 0;
+}
+
+void core_vm_forget(VM *vm, PyObject *object)
+{
+    Py_ssize_t i = PyList_GET_SIZE(vm->keep);
+
+    while (i-- > 0 && PyList_GET_ITEM(vm->keep, i) != object)
+        ;
+    if (i >= 0 && PyList_SetSlice(vm->keep, i, i + 1, NULL) < 0)
+        PyErr_Clear(); /* then it stays as long as the VM */
+}
+
+/* The view that the VM keeps, borrowed. */
+static PyObject *host_buffer(VM *self, PyObject *host, struct vmlib_region_config *config)
 {
     PyObject *view = PyMemoryView_GetContiguous(host, PyBUF_WRITE, 'C');
     Py_buffer *buffer;
+    bool kept;
 
     if (!view)
-        return false;
+        return NULL;
     buffer = PyMemoryView_GET_BUFFER(view);
     config->backing = VMLIB_BACKING_HOST;
     config->host = buffer->buf;
@@ -229,15 +246,12 @@ static bool host_buffer(VM *self, PyObject *host, struct vmlib_region_config *co
     if (config->bytes > (uint64_t)buffer->len) {
         PyErr_Format(PyExc_ValueError, "host: the buffer has only %zd bytes", buffer->len);
         Py_DECREF(view);
-        return false;
+        return NULL;
     }
     /* The map keeps the region even without a handle, so the buffer stays as long as the VM. */
-    if (PyList_Append(self->keep, view) < 0) {
-        Py_DECREF(view);
-        return false;
-    }
+    kept = core_vm_keep(self, view);
     Py_DECREF(view);
-    return true;
+    return kept ? view : NULL;
 }
 
 static PyObject *vm_memory(PyObject *object, PyObject *args, PyObject *kwargs)
@@ -245,7 +259,7 @@ static PyObject *vm_memory(PyObject *object, PyObject *args, PyObject *kwargs)
     CORE_KEYWORDS("gpa", "size", "prot", "flags", "host", "fd", "offset", "alias");
     VM *self = (VM *)object;
     struct vmlib_region_config config = VMLIB_REGION_CONFIG_INIT;
-    PyObject *host = Py_None, *alias = Py_None;
+    PyObject *host = Py_None, *alias = Py_None, *view = NULL;
     uint64_t offset = 0;
     vmlib_region *region;
     vmlib_vm *vm;
@@ -274,11 +288,13 @@ static PyObject *vm_memory(PyObject *object, PyObject *args, PyObject *kwargs)
     }
     if (!(vm = core_vm_use(self)))
         return NULL;
-    if (host != Py_None && !host_buffer(self, host, &config)) {
+    if (host != Py_None && !(view = host_buffer(self, host, &config))) {
         vmlib_vm_unref(vm);
         return NULL;
     }
     VMLIB_UNLOCKED(rc = vmlib_region_create(vm, &config, &region); vmlib_vm_unref(vm));
+    if (rc < 0 && view)
+        core_vm_forget(self, view);
     return rc < 0 ? core_error(rc) : core_region_object(self, region);
 }
 
