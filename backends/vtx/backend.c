@@ -76,52 +76,12 @@ static int set_state(struct vmi_vcpu *owner, uint32_t groups, const struct vmlib
     return vmi_engine_set_state(&v->e, groups, o);
 }
 
-static int get_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t *value)
-{
-    struct vtx_cpu *v = owner->impl;
-    return vmi_engine_get_reg(&v->e, reg, value);
-}
-
-static int set_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t value)
-{
-    struct vtx_cpu *v = owner->impl;
-    return vmi_engine_set_reg(&v->e, reg, value);
-}
-
-static int inject(struct vmi_vcpu *owner, const struct vmlib_event *event)
-{
-    struct vtx_cpu *v = owner->impl;
-    vmi_engine_inject(&v->e, event);
-    return 0;
-}
-
-static int set_exception_exits(struct vmi_vcpu *owner, uint32_t mask)
-{
-    struct vtx_cpu *v = owner->impl;
-    v->e.cpu.exc_exits = mask;
-    return 0;
-}
-
-static int set_breakpoints(struct vmi_vcpu *owner,
-                           const struct vmlib_breakpoint bp[VMLIB_BREAKPOINTS])
-{
-    struct vtx_cpu *v = owner->impl;
-    vmi_engine_set_breakpoints(&v->e, bp);
-    return 0;
-}
-
 static int set_cpuid(struct vmi_vcpu *owner, const struct vmlib_cpuid_leaf *model, uint32_t n)
 {
     struct vtx_cpu *v = owner->impl;
     vmi_model_from_api(model, n, &v->e.cpuid);
     (void)vmi_engine_use_model(&v->e);
     return 0;
-}
-
-static uint32_t get_cpuid(struct vmi_vcpu *owner, struct vmlib_cpuid_leaf *model)
-{
-    const struct vtx_cpu *v = owner->impl;
-    return vmi_model_to_api(&v->e.cpuid, model);
 }
 
 static void translate(struct vmi_vcpu *owner, uint64_t gva, uint32_t access, bool user,
@@ -161,13 +121,13 @@ const struct vmi_backend vmi_backend_vtx = {
     .instructions = instructions,
     .get_state = get_state,
     .set_state = set_state,
-    .get_reg = get_reg,
-    .set_reg = set_reg,
-    .inject = inject,
-    .set_exception_exits = set_exception_exits,
-    .set_breakpoints = set_breakpoints,
+    .get_reg = vmi_engine_get_reg,
+    .set_reg = vmi_engine_set_reg,
+    .inject = vmi_engine_inject,
+    .set_exception_exits = vmi_engine_set_exception_exits,
+    .set_breakpoints = vmi_engine_set_breakpoints,
     .set_cpuid = set_cpuid,
-    .get_cpuid = get_cpuid,
+    .get_cpuid = vmi_engine_get_cpuid,
     .translate = translate,
     .cpl = cpl,
 };

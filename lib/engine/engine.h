@@ -151,10 +151,13 @@ void vmi_engine_reset(struct vmi_engine *e, bool wait_sipi);
 /* e->cpuid has been written. True: features have changed. */
 bool vmi_engine_use_model(struct vmi_engine *e);
 int vmi_engine_set_state(struct vmi_engine *e, uint32_t groups, const struct vmlib_state *o);
-int vmi_engine_get_reg(struct vmi_engine *e, uint32_t reg, uint64_t *value);
-int vmi_engine_set_reg(struct vmi_engine *e, uint32_t reg, uint64_t value);
-void vmi_engine_inject(struct vmi_engine *e, const struct vmlib_event *event);
-void vmi_engine_set_breakpoints(struct vmi_engine *e,
-                                const struct vmlib_breakpoint bp[VMLIB_BREAKPOINTS]);
+/* Rows of a backend's table: the vCPU's impl begins with its engine. */
+int vmi_engine_get_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t *value);
+int vmi_engine_set_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t value);
+int vmi_engine_inject(struct vmi_vcpu *owner, const struct vmlib_event *event);
+int vmi_engine_set_exception_exits(struct vmi_vcpu *owner, uint32_t mask);
+int vmi_engine_set_breakpoints(struct vmi_vcpu *owner,
+                               const struct vmlib_breakpoint bp[VMLIB_BREAKPOINTS]);
+uint32_t vmi_engine_get_cpuid(struct vmi_vcpu *owner, struct vmlib_cpuid_leaf *model);
 
 #endif

@@ -58,8 +58,16 @@ int vmi_engine_set_state(struct vmi_engine *e, uint32_t groups, const struct vml
     return 0;
 }
 
-int vmi_engine_get_reg(struct vmi_engine *e, uint32_t reg, uint64_t *value)
+/* --- rows of a backend's table --- */
+
+static struct vmi_engine *engine(const struct vmi_vcpu *owner)
 {
+    return owner->impl;
+}
+
+int vmi_engine_get_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t *value)
+{
+    struct vmi_engine *e = engine(owner);
     struct x86_cpu *cpu = &e->cpu;
     vmi_engine_sync_rip(e);
     if (reg <= VMLIB_REG_R15) {
@@ -84,32 +92,40 @@ int vmi_engine_get_reg(struct vmi_engine *e, uint32_t reg, uint64_t *value)
     }
 }
 
-int vmi_engine_set_reg(struct vmi_engine *e, uint32_t reg, uint64_t value)
+int vmi_engine_set_reg(struct vmi_vcpu *owner, uint32_t reg, uint64_t value)
 {
+    struct x86_cpu *cpu = &engine(owner)->cpu;
     if (reg <= VMLIB_REG_R15)
-        e->cpu.r[reg] = value;
+        cpu->r[reg] = value;
     else if (reg == VMLIB_REG_CR8 && value < 16)
-        e->cpu.cr8 = value;
+        cpu->cr8 = value;
     else
         return VMLIB_E_UNSUPPORTED; /* through its group */
     return 0;
 }
 
-/* --- events and breakpoints --- */
-
-void vmi_engine_inject(struct vmi_engine *e, const struct vmlib_event *event)
+int vmi_engine_inject(struct vmi_vcpu *owner, const struct vmlib_event *event)
 {
+    struct vmi_engine *e = engine(owner);
     vmi_event_from_api(event, &e->cpu.injected);
     if (e->in_insn)
         e->cpu.resync = true;
     __atomic_store_n(&e->cpu.poll, 1, __ATOMIC_SEQ_CST);
+    return 0;
 }
 
-void vmi_engine_set_breakpoints(struct vmi_engine *e,
-                                const struct vmlib_breakpoint bp[VMLIB_BREAKPOINTS])
+int vmi_engine_set_exception_exits(struct vmi_vcpu *owner, uint32_t mask)
+{
+    engine(owner)->cpu.exc_exits = mask;
+    return 0;
+}
+
+int vmi_engine_set_breakpoints(struct vmi_vcpu *owner,
+                               const struct vmlib_breakpoint bp[VMLIB_BREAKPOINTS])
 {
     static const uint8_t rw[4] = {0, 0, 1, 3};
     static const uint8_t len[9] = {[1] = 0, [2] = 1, [4] = 3, [8] = 2};
+    struct vmi_engine *e = engine(owner);
     struct x86_cpu *cpu = &e->cpu;
     cpu->host_dr7 = 0;
     for (unsigned i = 0; i < VMLIB_BREAKPOINTS; i++) {
@@ -123,4 +139,10 @@ void vmi_engine_set_breakpoints(struct vmi_engine *e,
     x86_tlb_flush(cpu);
     if (e->in_insn)
         cpu->resync = true;
+    return 0;
+}
+
+uint32_t vmi_engine_get_cpuid(struct vmi_vcpu *owner, struct vmlib_cpuid_leaf *model)
+{
+    return vmi_model_to_api(&engine(owner)->cpuid, model);
 }
