@@ -19,6 +19,12 @@ struct span {
     unsigned n;
 };
 
+/* Both ends are checked before the first page is looked at. */
+static bool end_canonical(const struct x86_who *who, uint64_t lin, unsigned size)
+{
+    return x86_canonical((lin + size - 1) & who->mask);
+}
+
 static enum x86_result locate_span(struct x86_cpu *cpu, uint64_t lin, unsigned size,
                                    enum x86_access acc, const struct x86_who *who, struct span *sp)
 {
@@ -26,6 +32,8 @@ static enum x86_result locate_span(struct x86_cpu *cpu, uint64_t lin, unsigned s
     sp->n = size > first ? 2 : 1;
     sp->range[0].lin = lin;
     sp->range[0].size = size > first ? first : size;
+    if (X86_UNLIKELY(!end_canonical(who, lin, size)))
+        return x86_fault_err(cpu, X86_GP, 0);
     enum x86_result r = x86_locate(cpu, lin, acc, who, &sp->range[0].spot);
     if (r != X86_OK || sp->n == 1)
         return r;
@@ -348,6 +356,10 @@ static bool probe(struct x86_cpu *cpu, struct x86_uop *u, uint64_t lin, unsigned
         return false;
     struct x86_who who = x86_who_runs(cpu);
     const struct x86_tlb_entry *bank = cpu->tlb_banks + who.bank * X86_TLB_SIZE;
+    if (X86_UNLIKELY(!end_canonical(&who, lin, size))) {
+        x86_fault_err(cpu, X86_GP, 0);
+        return failed(cpu, u, X86_EXC);
+    }
     for (uint64_t page = lin, left = size;;) {
         const struct x86_tlb_entry *e = &bank[page >> 12 & (X86_TLB_SIZE - 1)];
         uint64_t tag = (page & ~X86_PAGE_MASK) | cpu->tlb_gen;

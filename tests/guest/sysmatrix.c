@@ -12,8 +12,7 @@
  *
  * Freestanding 32-bit code, multiboot 1.
  */
-#include <stdbool.h>
-#include <stdint.h>
+#include "matrix.h"
 
 /* Outcome of an attempt, filled in by the exception stubs. */
 struct outcome {
@@ -143,51 +142,6 @@ __asm__(".section .rodata\n"
         "outcome: .skip 128\n"
         ".text\n");
 
-/* --- speaking --- */
-
-static void out8(uint16_t port, uint8_t v)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-static uint8_t in8(uint16_t port)
-{
-    uint8_t v;
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-static bool lines;
-static uint32_t hash = 2166136261u; /* FNV-1a */
-
-static void send(char c)
-{
-    while (!(in8(0x3fd) & 0x20))
-        ;
-    out8(0x3f8, (uint8_t)c);
-}
-static void put(char c)
-{
-    hash = (hash ^ (uint8_t)c) * 16777619u;
-    if (lines)
-        send(c);
-}
-static void text(const char *s)
-{
-    while (*s)
-        put(*s++);
-}
-static void hex(uint32_t v)
-{
-    unsigned shift = 28;
-    while (shift && !(v >> shift))
-        shift -= 4;
-    for (;; shift -= 4) {
-        put("0123456789abcdef"[v >> shift & 15]);
-        if (!shift)
-            break;
-    }
-    put(' ');
-}
-
 /* --- tables --- */
 
 enum {
@@ -295,17 +249,6 @@ static void say(uint32_t flags_mask)
 }
 /* Without RF, VIF and VIP: the other emulator leaves them alone. */
 #define SYSTEM_FLAGS 0x00027700u
-
-static void title(char kind, uint32_t a, uint32_t b, uint32_t c)
-{
-    put(kind);
-    put(' ');
-    hex(a);
-    hex(b);
-    hex(c);
-    put(':');
-    put(' ');
-}
 
 /* --- groups --- */
 
@@ -640,37 +583,9 @@ static void tasks(void)
     put_tasks(mine);
 }
 
-struct multiboot {
-    uint32_t flags, unused[3], cmdline;
-};
-
-/* Is the word somewhere in the text? */
-static bool contains(const char *t, const char *word)
-{
-    for (; *t; t++) {
-        unsigned i = 0;
-        while (word[i] && t[i] == word[i])
-            i++;
-        if (!word[i])
-            return true;
-    }
-    return false;
-}
-
-static void verdict(void)
-{
-    uint32_t h = hash;
-    lines = true;
-    text("sysmatrix: ");
-    hex(h);
-    text("\n");
-}
-
 int main(const struct multiboot *info)
 {
-    lines = info->flags & 4 && contains((const char *)info->cmdline, "lines");
-    out8(0x21, 0xff); /* no interrupts */
-    out8(0xa1, 0xff);
+    begin(info);
     set_up();
     loads();
     transfers();
@@ -683,7 +598,6 @@ int main(const struct multiboot *info)
     v86();
     tasks();
     paging();
-    verdict();
-    out8(0xf4, 0x17);
+    verdict("sysmatrix");
     return 0;
 }
