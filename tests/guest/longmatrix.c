@@ -10,176 +10,8 @@
  *
  * Freestanding 64-bit code behind a 32-bit entry, multiboot 1.
  */
+#include "longmatrix_code.h"
 #include "matrix.h"
-
-/* Outcome of an attempt, filled in by the exception stubs. */
-struct outcome {
-    uint64_t ss_now, gs, fs, es, ds;
-    uint64_t r11, rdi, rsi, rbp, rbx, rdx, rcx, rax;
-    uint64_t vector, error, rip, cs, rflags, rsp, ss;
-    uint64_t frame; /* where the stub found its stack */
-};
-extern struct outcome outcome;
-struct start {
-    uint64_t rax, rbx, rcx, r11, ds, rip, cs, rflags, rsp, ss;
-};
-void attempt(const struct start *s);
-
-extern const char land[], s_mov_ds[], s_mov_ss[], s_mov_fs[], s_ljmp[], s_lcall[], s_ljmpq[],
-    s_lcallq[], s_lar[], s_lsl[], s_verr[], s_verw[], s_int40[], s_ud2[], s_div[], s_int3[],
-    s_lret[], s_iret[], s_lretq[], s_iretq[], s_read[], s_write[], s_jump[], s_flags[], s_push[],
-    s_pop[], s_stack[], s_call[], s_ret[], s_syscall[], s_sysret[], s_sysretq[], stubs[];
-extern const char *const privileged[], *const privileged_end[];
-
-__asm__(".section .rodata\n"
-        ".subsection 1\n"
-        ".balign 8\n"
-        "privileged:\n"
-        ".subsection 2\n"
-        "privileged_end:\n"
-        ".section .multiboot, \"a\"\n"
-        ".balign 4\n"
-        ".long 0x1badb002, 0, -0x1badb002\n"
-        ".text\n"
-        ".code32\n"
-        ".globl _start\n"
-        "_start: mov $boot_stack_top, %esp\n"
-        "  movl $page_pdpt + 7, page_pml4\n"
-        "  movl $page_dir + 7, page_pdpt\n"
-        "  mov $page_dir, %edi\n"
-        "  mov $0xe7, %eax\n"
-        "  mov $512, %ecx\n"
-        "1: mov %eax, (%edi)\n"
-        "  add $0x200000, %eax\n"
-        "  add $8, %edi\n"
-        "  loop 1b\n"
-        "  mov %cr4, %eax\n"
-        "  or $0x20, %eax\n"
-        "  mov %eax, %cr4\n"
-        "  mov $page_pml4, %eax\n"
-        "  mov %eax, %cr3\n"
-        "  mov $0xc0000080, %ecx\n"
-        "  rdmsr\n"
-        "  or $0x901, %eax\n" /* NXE, LME, SCE */
-        "  wrmsr\n"
-        "  mov %cr0, %eax\n"
-        "  or $0x80010001, %eax\n"
-        "  mov %eax, %cr0\n"
-        "  lgdt first\n"
-        "  ljmp $8, $1f\n"
-        ".code64\n"
-        "1: mov %ebx, %edi\n"
-        "  xor %ebp, %ebp\n"
-        "  call main\n"
-        "1: cli; hlt; jmp 1b\n"
-        /* stubs: vector n at stubs + 16 * n */
-        ".balign 16\n"
-        "stubs:\n"
-        ".set n, 0\n"
-        ".rept 80\n"
-        ".balign 16\n"
-        ".if n == 8 || (n >= 10 && n <= 14) || n == 17\n"
-        ".else\n"
-        "  push $0x7777\n"
-        ".endif\n"
-        "  push $n\n"
-        "  jmp common\n"
-        ".set n, n + 1\n"
-        ".endr\n"
-        "common:\n"
-        "  push %rax; push %rcx; push %rdx; push %rbx; push %rbp; push %rsi; push %rdi; push %r11\n"
-        "  mov %ds, %eax; push %rax; mov %es, %eax; push %rax; mov %fs, %eax; push %rax\n"
-        "  mov %gs, %eax; push %rax; mov %ss, %eax; push %rax\n"
-        "  mov %rsp, %rsi\n"
-        "  mov $outcome, %edi\n"
-        "  mov $20, %ecx\n"
-        "  cld\n"
-        "  rep movsq\n"
-        "  mov %rsp, (%rdi)\n"
-        "  mov $0x18, %eax\n"
-        "  mov %eax, %ds; mov %eax, %es; mov %eax, %fs; mov %eax, %gs; mov %eax, %ss\n"
-        "  mov resume, %rsp\n"
-        "  pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-        "  ret\n"
-        "attempt:\n"
-        "  push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-        "  mov %rsp, resume\n"
-        "  pushq 72(%rdi); pushq 64(%rdi); pushq 56(%rdi); pushq 48(%rdi); pushq 40(%rdi)\n"
-        "  mov (%rdi), %rax; mov 8(%rdi), %rbx; mov 16(%rdi), %rcx; mov 24(%rdi), %r11\n"
-        "  mov 32(%rdi), %edx\n"
-        "  mov %edx, %ds; mov %edx, %es; mov %edx, %fs; mov %edx, %gs\n"
-        "  mov $0xdddd, %edx\n"
-        "  iretq\n"
-        /* What has no REX prefix means the same in compatibility mode. */
-        "s_mov_ds: mov %eax, %ds; int $0x30\n"
-        "s_mov_ss: mov %eax, %ss; int $0x30\n"
-        "s_mov_fs: mov %eax, %fs; int $0x30\n"
-        "s_ljmp: ljmp *(%rbx)\n"
-        "s_ljmpq: rex.w ljmp *(%rbx)\n"
-        "s_lcall: lcall *(%rbx)\n"
-        "  int $0x30\n"
-        "s_lcallq: rex.w lcall *(%rbx)\n"
-        "  int $0x30\n"
-        "land: int $0x30\n"
-        "s_lar: lar %eax, %ecx; int $0x30\n"
-        "s_lsl: lsl %eax, %ecx; int $0x30\n"
-        "s_verr: verr %ax; int $0x30\n"
-        "s_verw: verw %ax; int $0x30\n"
-        "s_int40: int $0x40\n"
-        "  int $0x30\n"
-        "s_ud2: ud2\n"
-        "s_div: xor %edx, %edx; xor %ecx, %ecx; div %ecx\n"
-        "s_int3: int3\n"
-        "s_lret: .byte 0xcb\n"
-        "s_iret: .byte 0xcf\n"
-        "s_lretq: .byte 0x48, 0xcb\n"
-        "s_iretq: .byte 0x48, 0xcf\n"
-        "s_read: mov (%rbx), %eax; int $0x30\n"
-        "s_write: mov %eax, (%rbx); int $0x30\n"
-        "s_jump: jmp *%rbx\n"
-        "s_flags: pushf; pop %rax; int $0x30\n"
-        "s_push: mov %rbx, %rsp; push %rax; mov $stacks + 2048, %esp; int $0x30\n"
-        "s_pop: mov %rbx, %rsp; pop %rax; mov $stacks + 2048, %esp; int $0x30\n"
-        "s_stack: mov %rbx, %rbp; mov (%rbp), %eax; int $0x30\n"
-        "s_call: call *%rbx\n"
-        "s_ret: push %rbx; ret\n"
-        "s_syscall: syscall; int $0x30\n"
-        "s_sysret: sysretl\n"
-        "s_sysretq: sysretq\n"
-        ".macro try code:vararg\n"
-        "9: \\code\n"
-        "  int $0x30\n"
-        "  .pushsection .rodata, 1; .quad 9b; .popsection\n"
-        ".endm\n"
-        "try cli\n try sti\n try clts\n try lgdt gdtr\n try lidt idtr\n try sgdt scratch\n"
-        "try mov %cr0, %rax\n try mov %cr2, %rax\n try mov %cr8, %rax\n try smsw %eax\n"
-        "try str %ax\n try sldt %ax\n try lldt %ax\n try invlpg 0\n try wbinvd\n"
-        "try inb $0x61, %al\n try outb %al, $0x80\n try mov %dr7, %rax\n try mov %rax, %dr3\n"
-        "try int3\n try .byte 0xce\n try pushf; pop %rax\n try pushf; popf\n try int $0x31\n"
-        "try int $0x32\n try ud2\n try inl $0x80, %eax\n try .byte 0x60\n try .byte 0x61\n"
-        "try .byte 0x06\n try .byte 0x1f\n try .byte 0x27\n try .byte 0xd4, 0\n try .byte 0xd5, 10\n"
-        "try .byte 0x9a, 0, 0, 0, 0, 0, 0\n try .byte 0xea, 0, 0, 0, 0, 0, 0\n try .byte 0x82, 0xc0, 1\n"
-        "try swapgs; swapgs\n try mov $0xc0000080, %ecx; rdmsr\n try hlt\n try .byte 0x8e, 0xc8\n"
-        "try mov %cs, %eax; mov %eax, %ss\n try rdtsc; xor %eax, %eax\n"
-        "try sysexitl\n try sysenter\n try lahf\n try sahf\n try push %fs; pop %fs\n try int1\n"
-        "try xlat\n try .byte 0x0f, 0xc7, 0xc8\n"
-        ".data\n"
-        ".balign 16\n"
-        "first_gdt: .quad 0, 0x00af9b000000ffff\n"
-        "first: .word 15; .long first_gdt\n"
-        ".balign 16\n"
-        "scratch: .skip 16\n"
-        ".bss\n"
-        ".balign 4096\n"
-        "page_pml4: .skip 4096\n"
-        "page_pdpt: .skip 4096\n"
-        "  .skip 4096\n"
-        "boot_stack_top:\n"
-        ".globl resume, outcome\n"
-        "resume: .skip 8\n"
-        ".balign 16\n"
-        "outcome: .skip 176\n"
-        ".text\n");
 
 /* --- tables --- */
 
@@ -385,8 +217,7 @@ static void set_far(uint64_t offset, unsigned sel)
 static void go_far(unsigned how, unsigned compat, unsigned cpl)
 {
     static const char *const code[4] = {s_ljmp, s_lcall, s_ljmpq, s_lcallq};
-    run(code[how], compat, cpl, 0,
-        how < 2 ? (uint64_t)&far_pointer : (uint64_t)&far_pointer64, 0);
+    run(code[how], compat, cpl, 0, how < 2 ? (uint64_t)&far_pointer : (uint64_t)&far_pointer64, 0);
 }
 
 /* What a call has left on the stack where the program landed. */
@@ -445,8 +276,8 @@ static void callgates(unsigned compat)
                         if ((target & 0x18) != 0x18 && flags != F_DATA)
                             continue;
                         if (!strict && (flags == 14 || conforming || middle || !(target & 0x80)))
-                            continue; /* TCG: see above; calls to conforming code change the level, to
-                                         levels 1 and 2 do not; #GP instead of #NP */
+                            continue; /* TCG: see above; calls to conforming code change the level,
+                                         to levels 1 and 2 do not; #GP instead of #NP */
                         gdt[TEST / 8] = segment(target, flags);
                         put_gate(TEST, (uint64_t)land, 0x8c | dpl << 5);
                         set_far(0, GATE | (target & 1 ? 3 : 0));
@@ -616,8 +447,7 @@ static void return_stacks(unsigned compat)
             for (unsigned access = 0; access < 257; access++)
                 for (unsigned rpl = 0; rpl < 4; rpl++) {
                     unsigned level = to & 3;
-                    if (bochs_iret(how, compat) ||
-                        (!(access & 0x80) && (!strict || how & 1)))
+                    if (bochs_iret(how, compat) || (!(access & 0x80) && (!strict || how & 1)))
                         continue; /* #NP instead of #SS: TCG, Bochs for IRET; TCG: null SS for
                                      compatibility code */
                     gdt[TEST / 8] = segment(access, F_DATA);
@@ -688,23 +518,36 @@ static const struct event {
     bool soft;
     uint64_t rax, rbx;
 } events[] = {
-    {s_int40, 0x40, true, 0, 0},   {s_int3, 3, true, 0, 0},        {s_ud2, 6, false, 0, 0},
-    {s_div, 0, false, 0, 0},       {s_mov_ds, 11, false, TEST, 0}, {s_mov_ss, 12, false, TEST, 0},
-    {s_mov_ds, 13, false, TSS, 0}, {s_read, 14, false, 0, 0x7f000000},
+    {s_int40, 0x40, true, 0, 0},    {s_int3, 3, true, 0, 0},
+    {s_ud2, 6, false, 0, 0},        {s_div, 0, false, 0, 0},
+    {s_mov_ds, 11, false, TEST, 0}, {s_mov_ss, 12, false, TEST, 0},
+    {s_mov_ds, 13, false, TSS, 0},  {s_read, 14, false, 0, 0x7f000000},
 };
 #define KINDS (sizeof events / sizeof *events)
 
-enum { WELL, ABSENT_GATE, NO_GATE, ABSENT, NULL_CODE, NO_CODE, COMPAT, BEYOND, OUTER, IST_HOLE,
-       IST_WILD, RSP_HOLE, RSP_WILD, WILD, BREAKAGES };
+enum {
+    WELL,
+    ABSENT_GATE,
+    NO_GATE,
+    ABSENT,
+    NULL_CODE,
+    NO_CODE,
+    COMPAT,
+    BEYOND,
+    OUTER,
+    IST_HOLE,
+    IST_WILD,
+    RSP_HOLE,
+    RSP_WILD,
+    WILD,
+    BREAKAGES
+};
 
 static void break_gate(unsigned how, unsigned vector)
 {
-    static const uint16_t sel[BREAKAGES] = {[NULL_CODE] = 0,
-                                            [NO_CODE] = DATA(0),
-                                            [COMPAT] = FLAT(0),
-                                            [BEYOND] = 0xfff8,
-                                            [OUTER] = CODE(3) | 3,
-                                            [ABSENT] = GATE};
+    static const uint16_t sel[BREAKAGES] = {
+        [NULL_CODE] = 0,   [NO_CODE] = DATA(0),   [COMPAT] = FLAT(0),
+        [BEYOND] = 0xfff8, [OUTER] = CODE(3) | 3, [ABSENT] = GATE};
     unsigned code = how >= ABSENT && how <= OUTER ? sel[how] : CODE(0);
     unsigned access = how == ABSENT_GATE ? 0x6e : how == NO_GATE ? 0xec : 0xee;
     unsigned ist = how == IST_HOLE || how == IST_WILD ? IST_FAULTS : 0;

@@ -17,7 +17,7 @@ static inline uint8_t in8(uint16_t port)
     return v;
 }
 static bool lines;
-static bool debug_port; /* Bochs: a serial port would take minutes */
+static bool debug_port;             /* Bochs: a serial port would take minutes */
 static uint32_t hash = 2166136261u; /* FNV-1a */
 
 static inline void put(char c)
