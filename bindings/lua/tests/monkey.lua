@@ -16,10 +16,11 @@ local methods = {
     "cpuid", "mock_script", "remove", "protect", "dirty", "u8", "u32", "u64", "gpa", "size", "add_ram", "add_vcpu",
     "add_disk", "add_console", "add_rng", "boot", "run_vcpu", "stop", "serial_input", "stats", "copy", "raw", "watch",
     "take", "each", "lost", "start", "expect", "send", "wait", "call", "rax", "cs", "xmm0", "gpr", "value", "reason",
-    "pio", "exit", "base", "__gc", "__index",
+    "pio", "exit", "base", "differences",
+    "report", "intr", "attach", "move", "ram", "memory_map", "share", "written", "find_vcpu", "mock_result", "__gc", "__index",
 }
 local constructors = {"vm", "machine", "ring", "console", "Segment", "State", "Exit", "Event", "MockStep", "boot_load",
-                      "boot_detect", "elf_symbol", "double", "backend_query"}
+                      "buffer", "lockstep", "handoff_cpuid", "handoff_memory", "handoff_vcpu", "boot_detect", "elf_symbol", "double", "backend_query"}
 local step
 
 local function pick(list) return list[math.random(#list)] end
@@ -49,7 +50,7 @@ local function value(...)
 end
 
 local function fresh()
-    local vm = vmlib.vm{backends = pick{"soft", "soft", "mock"}}
+    local vm = vmlib.vm{backends = pick{"soft", "soft", "mock"}, log = handler}
     things[#things + 1] = vm
     local vcpu
     if math.random() < 0.3 then
@@ -62,7 +63,9 @@ local function fresh()
         things[#things + 1] = console
         if console and math.random() < 0.5 then console:start(machine, {vcpu}) end
     else
-        things[#things + 1] = vm:memory(0, 0x10000, {flags = math.random(0, 2)})
+        local host = math.random() < 0.5 and vmlib.buffer(0x10000) or nil
+        things[#things + 1] = host
+        things[#things + 1] = vm:memory(0, 0x10000, {flags = math.random(0, 2), host = host})
         vcpu = vm:vcpu()
         vmlib.boot_load(vcpu, sector)
     end
@@ -71,12 +74,16 @@ local function fresh()
         local ok, cs = pcall(function() return vcpu.cs end)
         things[#things + 1] = ok and cs or nil
     end
+    local other = pick(things)
+    local ok, lockstep = pcall(vmlib.lockstep, vcpu, other, {exit = handler, mask = handler, deadline_ns = 1000000})
+    things[#things + 1] = ok and lockstep or nil
     things[#things + 1] = vm:on_port(0x10, 0x11, handler)
     things[#things + 1] = vmlib.ring(vm, {capacity = 4})
 end
 
 -- Not without a limit: nobody would end it.
-local function bounded(name, ...)
+local function bounded(thing, name, ...)
+    if name == "run" and getmetatable(thing) == "vmlib.Lockstep" then return math.random(1, 5) end
     if name == "run" then return {budget = math.random(2000), deadline_ns = pick{0, 1000, 1000000}} end
     if name == "call" then return math.random(0, 1 << 20), {budget = 1000} end
     if name == "expect" or name == "send" then return pick{"a", "A", 1}, 0 end
@@ -101,7 +108,7 @@ function step(...)
         local member = thing[name]
         if type(member) ~= "function" then return member end
         if math.random() < 0.1 then thing = pick(things) end -- a method of one type on another
-        return member(thing, bounded(name, table.unpack(extra)))
+        return member(thing, bounded(thing, name, table.unpack(extra)))
     end)
     counts[ok and "done" or "refused"] = counts[ok and "done" or "refused"] + 1
     if ok and type(result) == "userdata" then things[#things + 1] = result end

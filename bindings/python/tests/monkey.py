@@ -54,7 +54,7 @@ class Monkey:
     def fresh(self):
         """Something that works, so that not everything is refused."""
         dice = self.dice
-        vm = vmlib.VM(dice.choice(["soft", "soft", "mock"]))
+        vm = vmlib.VM(dice.choice(["soft", "soft", "mock"]), log=self.handler)
         new = [vm]
         if dice.random() < 0.3:
             machine = vmlib.Machine(vm, serial=self.handler)
@@ -67,13 +67,22 @@ class Monkey:
             vcpu = vm.vcpu()
             vmlib.boot_load(vcpu, SECTOR)
             new += [vcpu, vcpu.get_state(), vcpu.cs]
+            others = [each for each in self.things if isinstance(each, vmlib.VCPU)]
+            if others:
+                new += [vmlib.Lockstep(vcpu, dice.choice(others), exit=self.handler, mask=self.handler,
+                                       deadline_ns=1000000)]
         new += [vm.on_port(0x10, 0x11)(self.handler), vmlib.Ring(vm, 4), vmlib.Console()]
         self.things += new
 
     def step(self, extra=()):
         dice = self.dice
         if not self.things or dice.random() < 0.02:
-            self.fresh()
+            try:
+                self.fresh()
+            except vmlib.Error:  # a handler has closed it meanwhile
+                pass
+            if not self.things:
+                return
         if len(self.things) > 40:
             for _ in range(20):
                 self.things.pop(dice.randrange(len(self.things)))
@@ -87,10 +96,13 @@ class Monkey:
             member = getattr(thing, name)
             if not callable(member):
                 result = member
+            elif name == "run" and isinstance(thing, vmlib.Lockstep):
+                threading.Timer(0.005, end, (thing,)).start()
+                result = member(dice.randrange(5))
             elif name in ("run", "call"):
                 result = member(*[self.value(extra) for _ in range(dice.randrange(3) if name == "call" else 0)],
                                 budget=dice.randrange(1, 2000), deadline_ns=dice.choice([0, 1000, 1000000]))
-            elif name == "run_vcpu":
+            elif name in ("run_vcpu", "step"):
                 threading.Timer(0.005, end, (thing,)).start()
                 result = member(self.value(extra))
             elif name in ("expect", "wait", "send"):
