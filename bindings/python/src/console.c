@@ -190,9 +190,7 @@ static PyObject *console_start(PyObject *object, PyObject *args)
         Py_CLEAR(self->machine);
         Py_CLEAR(self->vcpus);
     }
-    if (rc < 0)
-        return core_devices_error(rc);
-    Py_RETURN_NONE;
+    return core_devices_none(rc);
 }
 
 /* --- waiting, in slices, so that signals are seen --- */
@@ -325,9 +323,7 @@ static PyObject *console_send(PyObject *object, PyObject *args, PyObject *kwargs
                                            seconds > 0 ? (uint64_t)(seconds * 1e9) : 0));
     ((Console *)object)->busy--;
     PyBuffer_Release(&data);
-    if (rc < 0)
-        return core_devices_error(rc);
-    Py_RETURN_NONE;
+    return core_devices_none(rc);
 }
 
 static PyObject *get_before(PyObject *object, void *closure)
@@ -346,19 +342,16 @@ static PyObject *get_before(PyObject *object, void *closure)
     return result ? result : core_devices_error(VMLIB_E_LIMIT);
 }
 
-#define WITH_KEYWORDS(function) \
-    (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
-
 static PyMethodDef methods[] = {
     {"start", console_start, METH_VARARGS,
      "start(machine, vcpus)\n\nRun the machine, each vCPU on a thread of its own."},
-    {"expect", WITH_KEYWORDS(console_expect),
+    {"expect", CORE_WITH_KEYWORDS(console_expect),
      "expect(*texts, timeout=10) -> int\n\n"
      "Wait until one of the texts appears behind the last one found; returns which. LimitError "
      "when\n"
      "the time is over, NotFoundError when the machine has ended without it."},
-    {"send", WITH_KEYWORDS(console_send), "send(data, *, timeout=10)\n\nType a str or bytes."},
-    {"wait", WITH_KEYWORDS(console_wait),
+    {"send", CORE_WITH_KEYWORDS(console_send), "send(data, *, timeout=10)\n\nType a str or bytes."},
+    {"wait", CORE_WITH_KEYWORDS(console_wait),
      "wait(*, timeout=10) -> MachineResult\n\nWait until the machine has ended."},
     {"close", console_close, METH_NOARGS, "close()\n\nStop the machine and wait for its threads."},
     {"__enter__", console_enter, METH_NOARGS, NULL},

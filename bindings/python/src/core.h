@@ -67,6 +67,7 @@ PyObject *core_devices_error(int code);
 PyObject *core_error_text(int code, const char *detail);
 /* None, or the error. */
 PyObject *core_none(int code);
+PyObject *core_devices_none(int code);
 int core_errors_init(PyObject *module);
 /* A member of an enumeration of vmlib.enums; plain int for values it does not have. */
 PyObject *core_enum(const char *name, uint64_t value);
@@ -201,6 +202,9 @@ vmlib_console *core_console(PyObject *object); /* NULL: no console, or closed */
 bool core_console_claim(PyObject *console, const void *machine);
 void core_console_leave(PyObject *object, const void *machine); /* any object */
 
+/* Of a PyMethodDef. */
+#define CORE_WITH_KEYWORDS(function) \
+    (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 #define CORE_KEYWORDS(...) static char *keywords[] = {__VA_ARGS__, NULL}
 
 #endif

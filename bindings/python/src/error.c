@@ -55,6 +55,13 @@ PyObject *core_none(int code)
     Py_RETURN_NONE;
 }
 
+PyObject *core_devices_none(int code)
+{
+    if (code < 0)
+        return core_devices_error(code);
+    Py_RETURN_NONE;
+}
+
 static PyObject *members_of(const char *name)
 {
     PyObject *cache = PyDict_GetItemString(enum_cache, name);

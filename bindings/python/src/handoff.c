@@ -2,13 +2,6 @@
 #include "core.h"
 #include "records.inc"
 
-static PyObject *done(int rc)
-{
-    if (rc < 0)
-        return core_devices_error(rc);
-    Py_RETURN_NONE;
-}
-
 static PyObject *backend_pick(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     CORE_KEYWORDS("required");
@@ -52,7 +45,7 @@ static PyObject *handoff_memory(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!O!", &Region_Type, &from, &Region_Type, &to))
         return NULL;
     VMLIB_UNLOCKED(rc = vmlib_handoff_memory(from->region, to->region));
-    return done(rc);
+    return core_devices_none(rc);
 }
 
 /* Records that are still to come may have handlers: as in a run. */
@@ -110,18 +103,15 @@ PyObject *core_region_share(PyObject *object, PyObject *args, PyObject *kwargs)
     return rc < 0 ? core_devices_error(rc) : core_region_object(vm, shared);
 }
 
-#define WITH_KEYWORDS(function) \
-    (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
-
 PyMethodDef core_handoff_functions[] = {
-    {"backend_pick", WITH_KEYWORDS(backend_pick),
+    {"backend_pick", CORE_WITH_KEYWORDS(backend_pick),
      "backend_pick(required=()) -> (Backend, why)\n\n"
      "The fastest backend that has these features on this machine, and a line that says why."},
     {"handoff_cpuid", handoff_cpuid, METH_VARARGS,
      "handoff_cpuid(a, b) -> list of CpuidLeaf\n\nThe CPUID model that both vCPUs can have."},
     {"handoff_memory", handoff_memory, METH_VARARGS,
      "handoff_memory(source, target)\n\nRegion target becomes what region source is."},
-    {"handoff_vcpu", WITH_KEYWORDS(handoff_vcpu),
+    {"handoff_vcpu", CORE_WITH_KEYWORDS(handoff_vcpu),
      "handoff_vcpu(source, target, repeat=False) -> Exit\n\n"
      "Move a vCPU's state. Reason.NONE: moved; STOPPED: moved, and a handler's STOP had not been\n"
      "reported; any other: deal with it, then call again. repeat: begin a half-done instruction\n"

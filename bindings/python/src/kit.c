@@ -115,9 +115,7 @@ static PyObject *ring_watch(PyObject *object, PyObject *args, PyObject *kwargs)
     ((Ring *)object)->busy++;
     VMLIB_UNLOCKED(rc = vmlib_ring_watch(ring, &watch));
     ((Ring *)object)->busy--;
-    if (rc < 0)
-        return core_devices_error(rc);
-    Py_RETURN_NONE;
+    return core_devices_none(rc);
 }
 
 static PyObject *ring_consume(PyObject *object, PyObject *number)
@@ -133,9 +131,7 @@ static PyObject *ring_consume(PyObject *object, PyObject *number)
         return NULL;
     }
     rc = vmlib_ring_consume(ring, count);
-    if (rc < 0)
-        return core_devices_error(rc);
-    Py_RETURN_NONE;
+    return core_devices_none(rc);
 }
 
 /* All events there are, copied. At most two parts: up to the end of the ring's memory, and from
@@ -204,11 +200,8 @@ static PyObject *get_lost(PyObject *object, void *closure)
     return ring ? PyLong_FromUnsignedLongLong(vmlib_ring_lost(ring)) : NULL;
 }
 
-#define WITH_KEYWORDS(function) \
-    (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
-
 static PyMethodDef ring_methods[] = {
-    {"watch", WITH_KEYWORDS(ring_watch),
+    {"watch", CORE_WITH_KEYWORDS(ring_watch),
      "watch(kind, first, last=None, answer=0, pass_on=False)\n\n"
      "Record events of a range from now on; reads get the answer. pass_on: leave the event to "
      "older\n"

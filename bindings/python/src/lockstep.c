@@ -31,13 +31,6 @@ static vmlib_lockstep *use_idle(Lockstep *self, bool from_exit)
     return use(self);
 }
 
-static PyObject *done(int rc)
-{
-    if (rc < 0)
-        return core_devices_error(rc);
-    Py_RETURN_NONE;
-}
-
 /* --- calls from the library --- */
 
 static int ask(Lockstep *self, struct vmlib_exit *exit)
@@ -343,7 +336,7 @@ static PyObject *lockstep_stop(PyObject *object, PyObject *unused)
     vmlib_lockstep *lockstep = use((Lockstep *)object);
 
     (void)unused;
-    return lockstep ? done(vmlib_lockstep_stop(lockstep)) : NULL;
+    return lockstep ? core_devices_none(vmlib_lockstep_stop(lockstep)) : NULL;
 }
 
 static PyObject *lockstep_differences(PyObject *object, PyObject *unused)
@@ -401,7 +394,7 @@ static PyObject *lockstep_intr(PyObject *object, PyObject *number)
 
     if (!core_u32(number, &level) || !(lockstep = use_idle((Lockstep *)object, true)))
         return NULL;
-    return done(vmlib_lockstep_intr(lockstep, level));
+    return core_devices_none(vmlib_lockstep_intr(lockstep, level));
 }
 
 static PyObject *lockstep_nmi(PyObject *object, PyObject *unused)
@@ -409,7 +402,7 @@ static PyObject *lockstep_nmi(PyObject *object, PyObject *unused)
     vmlib_lockstep *lockstep = use_idle((Lockstep *)object, true);
 
     (void)unused;
-    return lockstep ? done(vmlib_lockstep_nmi(lockstep)) : NULL;
+    return lockstep ? core_devices_none(vmlib_lockstep_nmi(lockstep)) : NULL;
 }
 
 static PyObject *lockstep_write(PyObject *object, PyObject *args)
@@ -423,7 +416,8 @@ static PyObject *lockstep_write(PyObject *object, PyObject *args)
         return NULL;
     lockstep = use_idle((Lockstep *)object, true);
     if (lockstep)
-        result = done(vmlib_lockstep_write(lockstep, gpa, data.buf, (uint64_t)data.len));
+        result =
+            core_devices_none(vmlib_lockstep_write(lockstep, gpa, data.buf, (uint64_t)data.len));
     PyBuffer_Release(&data);
     return result;
 }

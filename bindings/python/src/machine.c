@@ -211,13 +211,6 @@ static PyObject *machine_enter(PyObject *self, PyObject *unused)
     return self;
 }
 
-static PyObject *done(int rc)
-{
-    if (rc < 0)
-        return core_devices_error(rc);
-    Py_RETURN_NONE;
-}
-
 static PyObject *add_ram(PyObject *object, PyObject *number)
 {
     vmlib_machine *machine;
@@ -227,7 +220,7 @@ static PyObject *add_ram(PyObject *object, PyObject *number)
     if (!core_number(number, UINT64_MAX, &bytes) || !(machine = use(object)))
         return NULL;
     BUSY(object, rc = vmlib_machine_add_ram(machine, bytes));
-    return done(rc);
+    return core_devices_none(rc);
 }
 
 static PyObject *add_vcpu(PyObject *object, PyObject *unused)
@@ -268,7 +261,7 @@ static PyObject *add_disk(PyObject *object, PyObject *args, PyObject *kwargs)
     }
     BUSY(object, rc = vmlib_machine_add_disk(machine, &config));
     Py_XDECREF(name);
-    return done(rc);
+    return core_devices_none(rc);
 }
 
 static PyObject *add_console(PyObject *object, PyObject *function)
@@ -289,7 +282,7 @@ static PyObject *add_console(PyObject *object, PyObject *function)
     BUSY(object, rc = vmlib_machine_add_console(machine, write, opaque));
     if (rc < 0)
         Py_CLEAR(self->console.function);
-    return done(rc);
+    return core_devices_none(rc);
 }
 
 static PyObject *add_rng(PyObject *object, PyObject *args)
@@ -301,7 +294,7 @@ static PyObject *add_rng(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "|O&", core_u64, &seed) || !(machine = use(object)))
         return NULL;
     BUSY(object, rc = vmlib_machine_add_rng(machine, seed));
-    return done(rc);
+    return core_devices_none(rc);
 }
 
 static PyObject *machine_boot(PyObject *object, PyObject *args, PyObject *kwargs)
@@ -413,7 +406,7 @@ static PyObject *machine_attach(PyObject *object, PyObject *args)
         return NULL;
     }
     BUSY(object, rc = vmlib_machine_attach(machine, handle); vmlib_vm_unref(handle));
-    return done(rc);
+    return core_devices_none(rc);
 }
 
 static PyObject *machine_move(PyObject *object, PyObject *args)
@@ -440,7 +433,7 @@ static PyObject *machine_move(PyObject *object, PyObject *args)
         self->at = vm;
         Py_DECREF(outer);
     }
-    return done(rc);
+    return core_devices_none(rc);
 }
 
 static PyObject *machine_ram(PyObject *object, PyObject *unused)
@@ -498,7 +491,7 @@ static PyObject *machine_stop(PyObject *object, PyObject *unused)
     vmlib_machine *machine = use(object);
 
     (void)unused;
-    return machine ? done(vmlib_machine_stop(machine)) : NULL;
+    return machine ? core_devices_none(vmlib_machine_stop(machine)) : NULL;
 }
 
 static PyObject *input(PyObject *object, PyObject *args, bool serial)
@@ -551,18 +544,15 @@ static PyObject *get_vm(PyObject *object, void *closure)
     return (PyObject *)((Machine *)object)->vm;
 }
 
-#define WITH_KEYWORDS(function) \
-    (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
-
 static PyMethodDef methods[] = {
     {"add_ram", add_ram, METH_O, "add_ram(size)\n\nGive the guest RAM as a PC has it."},
     {"add_vcpu", add_vcpu, METH_NOARGS, "add_vcpu() -> VCPU\n\nCreate the next vCPU."},
-    {"add_disk", WITH_KEYWORDS(add_disk),
+    {"add_disk", CORE_WITH_KEYWORDS(add_disk),
      "add_disk(path=None, *, flags=0, serial=None, fd=-1)\n\nAdd a virtio disk."},
     {"add_console", add_console, METH_O,
      "add_console(function)\n\nAdd a virtio console; function receives bytes, or is None."},
     {"add_rng", add_rng, METH_VARARGS, "add_rng(seed=0)\n\nAdd a virtio source of random numbers."},
-    {"boot", WITH_KEYWORDS(machine_boot),
+    {"boot", CORE_WITH_KEYWORDS(machine_boot),
      "boot(kernel, *, format=0, initrd=None, cmdline=None, modules=(), load_address=0,\n"
      "     entry_offset=0, entry_bits=0) -> BootResult\n\n"
      "Load a kernel for the first vCPU. Files are bytes or buffers (mmap)."},

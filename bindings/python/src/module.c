@@ -84,7 +84,7 @@ static PyMethodDef functions[] = {
     {"backend_feature", backend_feature, METH_VARARGS,
      "backend_feature(backend, feature) -> Support"},
     {"backend_by_name", backend_by_name, METH_VARARGS, "backend_by_name(name) -> Backend"},
-    {"boot_load", (PyCFunction)(void (*)(void))core_boot_load, METH_VARARGS | METH_KEYWORDS,
+    {"boot_load", CORE_WITH_KEYWORDS(core_boot_load),
      "boot_load(vcpu, kernel, *, format=0, initrd=None, cmdline=None, modules=(), load_address=0,\n"
      "          entry_offset=0, entry_bits=0) -> BootResult\n\n"
      "Put a kernel into memory and the vCPU at its entry."},

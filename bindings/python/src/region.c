@@ -189,10 +189,10 @@ static PyMethodDef methods[] = {
      "pages\n"
      "become dirty and code is read again."},
     {"write", region_write, METH_VARARGS, "write(offset, data)\n\nCopy, and tell the library."},
-    {"share", (PyCFunction)(void (*)(void))core_region_share, METH_VARARGS | METH_KEYWORDS,
+    {"share", CORE_WITH_KEYWORDS(core_region_share),
      "share(vm, prot=Prot.RWX, flags=0) -> Region\n\nPut the same bytes at the same place into "
      "another VM."},
-    {"dirty", (PyCFunction)(void (*)(void))region_dirty, METH_VARARGS | METH_KEYWORDS,
+    {"dirty", CORE_WITH_KEYWORDS(region_dirty),
      "dirty(clear=False, offset=0, size=0) -> list of offsets\n\nPages that have been written "
      "since\n"
      "creation or the last clear. Needs RegionFlag.DIRTY_LOG."},

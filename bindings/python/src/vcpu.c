@@ -608,15 +608,12 @@ static PyObject *get_generation(PyObject *object, void *closure)
     return vcpu ? PyLong_FromUnsignedLongLong(vmlib_vcpu_generation(vcpu)) : NULL;
 }
 
-#define WITH_KEYWORDS(function) \
-    (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
-
 static PyMethodDef methods[] = {
-    {"run", WITH_KEYWORDS(vcpu_run),
+    {"run", CORE_WITH_KEYWORDS(vcpu_run),
      "run(*, budget=0, deadline_ns=0, wait=False, step=False, generation=0) -> Exit\n\n"
      "Run until a guest event that no handler takes, or a limit: budget in instructions, deadline\n"
      "in nanoseconds of the VM's clock. wait: sleep in HLT. Exceptions of handlers come out here."},
-    {"call", WITH_KEYWORDS(core_call),
+    {"call", CORE_WITH_KEYWORDS(core_call),
      "call(function, *args, stack=0, budget=1000000, deadline_ns=0, exceptions=0xffffffff) -> "
      "CallResult\n\n"
      "Call a guest function in protected or long mode. Arguments: int, float, bytes (a pointer to "
@@ -643,7 +640,7 @@ static PyMethodDef methods[] = {
      "delivery."},
     {"inject", vcpu_inject, METH_O,
      "inject(event)\n\nHave an event delivered before the next instruction."},
-    {"set_breakpoint", WITH_KEYWORDS(vcpu_breakpoint),
+    {"set_breakpoint", CORE_WITH_KEYWORDS(vcpu_breakpoint),
      "set_breakpoint(slot, address, kind=BreakpointKind.EXEC, width=1)\n\nAddress None: clear."},
     {"translate", vcpu_translate, METH_VARARGS,
      "translate(gva, access=Access.READ) -> Translation"},
@@ -654,7 +651,7 @@ static PyMethodDef methods[] = {
     {"set_state", vcpu_set_state, METH_VARARGS,
      "set_state(state, groups=StateGroup.ALL)\n\nReplace groups of registers at once."},
     {"registers", vcpu_registers, METH_NOARGS, "registers() -> dict of all 64-bit registers"},
-    {"set", WITH_KEYWORDS(vcpu_set), "set(**registers)\n\nset(rax=1, rip=0x1000)"},
+    {"set", CORE_WITH_KEYWORDS(vcpu_set), "set(**registers)\n\nset(rax=1, rip=0x1000)"},
     {"cpuid", vcpu_cpuid, METH_NOARGS, "cpuid() -> list of CpuidLeaf"},
     {"set_cpuid", vcpu_set_cpuid, METH_O,
      "set_cpuid(leaves)\n\nReplace the CPUID model, before the first run."},

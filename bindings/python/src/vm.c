@@ -498,23 +498,20 @@ static PyObject *get_closed(PyObject *object, void *closure)
     return PyBool_FromLong(((VM *)object)->vm == NULL);
 }
 
-#define WITH_KEYWORDS(function) \
-    (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
-
 static PyMethodDef methods[] = {
-    {"memory", WITH_KEYWORDS(vm_memory),
+    {"memory", CORE_WITH_KEYWORDS(vm_memory),
      "memory(gpa, size, *, prot=Prot.RWX, flags=0, host=None, fd=-1, offset=0, alias=None) -> "
      "Region\n\n"
      "Put memory into the guest: zeroed, or of a writable buffer (host), a file (fd) or another\n"
      "region (alias)."},
-    {"vcpu", WITH_KEYWORDS(vm_vcpu),
+    {"vcpu", CORE_WITH_KEYWORDS(vm_vcpu),
      "vcpu(index=0, apic_id=APIC_ID_INDEX, initial=Initial.RESET) -> VCPU\n\nCreate a virtual "
      "CPU."},
     {"find_vcpu", vm_find_vcpu, METH_O,
      "find_vcpu(index) -> VCPU\n\nThe vCPU with this index; NotFoundError: there is none."},
-    {"_handler", WITH_KEYWORDS(vm_handler),
+    {"_handler", CORE_WITH_KEYWORDS(vm_handler),
      "_handler(kind, first, last, function, header=False) -> Handler"},
-    {"_doorbell", WITH_KEYWORDS(vm_doorbell),
+    {"_doorbell", CORE_WITH_KEYWORDS(vm_doorbell),
      "_doorbell(kind, address, function=None, fd=-1, width=0, value=None) -> Handler"},
     {"read", vm_read, METH_VARARGS, "read(gpa, size) -> bytes\n\nCopy guest-physical memory."},
     {"write", vm_write, METH_VARARGS,
