@@ -1,71 +1,27 @@
 /* Runs: callbacks into Lua, handlers, doorbells, Ctrl-C. */
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "core.h"
+#include "interrupt.h"
 #include "records.inc"
 
 _Thread_local struct lua_run *core_run;
 
-/* --- Ctrl-C. The interpreter's own handler sets a flag that the run does not see: ours comes
- * before it, cancels the run, and calls it. Main thread only. --- */
+/* --- Ctrl-C --- */
 
 static struct lua_run *volatile current; /* written and read on the main thread */
-static struct sigaction previous;
 
-/* Two system calls, and safe in signal handlers. */
-static bool ask_main_thread(void)
+static void interrupt_now(void)
 {
-    return syscall(SYS_gettid) == getpid();
-}
+    struct lua_run *run = current;
 
-static bool main_thread(void)
-{
-    static _Thread_local enum { UNKNOWN, YES, NO } answer;
-
-    if (answer == UNKNOWN)
-        answer = ask_main_thread() ? YES : NO;
-    return answer == YES;
-}
-
-static void on_signal(int number, siginfo_t *info, void *context)
-{
-    struct lua_run *run;
-
-    if (!ask_main_thread()) {
-        syscall(SYS_tgkill, getpid(), getpid(), number);
-        return;
-    }
-    atomic_signal_fence(memory_order_acquire);
-    run = current;
     if (run && run->lockstep)
         vmlib_lockstep_stop(run->lockstep);
     else if (run && run->machine)
         vmlib_machine_stop(run->machine);
     else if (run)
         vmlib_vcpu_cancel_run(run->running, run->generation);
-    if (previous.sa_flags & SA_SIGINFO)
-        previous.sa_sigaction(number, info, context);
-    else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
-        previous.sa_handler(number);
-}
-
-static void install(void)
-{
-    struct sigaction now;
-
-    if (sigaction(SIGINT, NULL, &now) < 0 ||
-        ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_signal))
-        return;
-    if (!(now.sa_flags & SA_SIGINFO) && (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN))
-        return;
-    previous = now;
-    now.sa_sigaction = on_signal;
-    now.sa_flags |= SA_SIGINFO;
-    sigaction(SIGINT, &now, NULL);
 }
 
 /* --- the frame of a run --- */
@@ -97,8 +53,8 @@ void core_run_start(struct lua_run *run)
     run->generation = vmlib_vcpu_generation(run->running);
     run->outer = core_run;
     core_run = run;
-    if (main_thread()) {
-        install();
+    if (interrupt_main_thread()) {
+        interrupt_install();
         atomic_signal_fence(memory_order_release);
         current = run;
     }
@@ -112,7 +68,7 @@ void core_run_begin(lua_State *L, struct lua_run *run, int vcpu, vmlib_machine *
 
 void core_run_end(struct lua_run *run)
 {
-    if (main_thread()) {
+    if (interrupt_main_thread()) {
         current = run->outer;
         atomic_signal_fence(memory_order_release);
     }
