@@ -274,8 +274,12 @@ static void judge_controls(const struct vtx_vcpu *v)
     MOCK_ASSERT(exceptions & 1u << VECTOR_DB && exceptions & 1u << VECTOR_AC &&
                 exceptions & 1u << VECTOR_MC);
     MOCK_ASSERT(exceptions & 1u << VECTOR_NM || v->fpu_loaded);
-    for (i = 0; i < 32768; i++)
-        MOCK_ASSERT(bitmap[i >> 6] >> (i & 63) & 1 || msr_is_switched(i));
+    for (i = 0; i < 32768; i++) {
+        if (!(i & 63) && bitmap[i >> 6] == ~0ull)
+            i += 63;
+        else
+            MOCK_ASSERT(bitmap[i >> 6] >> (i & 63) & 1 || msr_is_switched(i));
+    }
 }
 
 static void judge_state(const struct vtx_vcpu *v)
