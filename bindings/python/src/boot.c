@@ -36,6 +36,30 @@ static bool take_modules(struct core_boot *boot, PyObject *tuple)
     return true;
 }
 
+/* memory: a sequence of BootMemory. */
+static bool take_memory(struct core_boot *boot, PyObject *sequence)
+{
+    PyObject *tuple = sequence == Py_None ? PyTuple_New(0) : PySequence_Tuple(sequence);
+    Py_ssize_t count = tuple ? PyTuple_GET_SIZE(tuple) : 0;
+    bool good = tuple != NULL;
+
+    if (good && count > VMLIB_BOOT_MEMORY_MAX) {
+        PyErr_Format(PyExc_ValueError, "memory: at most %u ranges", VMLIB_BOOT_MEMORY_MAX);
+        good = false;
+    }
+    for (Py_ssize_t i = 0; good && i < count; i++) {
+        const void *range = core_record_data(PyTuple_GET_ITEM(tuple, i), RECORD_BOOT_MEMORY);
+
+        good = range != NULL;
+        if (good)
+            memcpy(&boot->memory[i], range, sizeof(boot->memory[i]));
+    }
+    Py_XDECREF(tuple);
+    boot->params.memory = count ? boot->memory : NULL;
+    boot->params.memory_count = (uint32_t)count;
+    return good;
+}
+
 static bool take(struct core_boot *boot, PyObject *kernel, PyObject *initrd, PyObject *modules)
 {
     boot->buffers = PyMem_Calloc((size_t)PyTuple_GET_SIZE(modules) + 2, sizeof(*boot->buffers));
@@ -50,16 +74,18 @@ static bool take(struct core_boot *boot, PyObject *kernel, PyObject *initrd, PyO
 bool core_boot_parse(struct core_boot *boot, PyObject *args, PyObject *kwargs)
 {
     CORE_KEYWORDS("kernel", "format", "initrd", "cmdline", "modules", "load_address",
-                  "entry_offset", "entry_bits");
-    PyObject *kernel, *initrd = Py_None, *modules = NULL;
+                  "entry_offset", "entry_bits", "memory", "rsdp");
+    PyObject *kernel, *initrd = Py_None, *modules = NULL, *memory = Py_None;
     struct vmlib_boot_params *params = &boot->params;
     bool good;
 
     *boot = (struct core_boot){.params = VMLIB_BOOT_PARAMS_INIT};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O&OzO!O&O&O&", keywords, &kernel, core_u32,
-                                     &params->format, &initrd, &params->cmdline, &PyTuple_Type,
-                                     &modules, core_u64, &params->load_address, core_u64,
-                                     &params->entry_offset, core_u32, &params->entry_bits))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O&OzO!O&O&O&OO&", keywords, &kernel,
+                                     core_u32, &params->format, &initrd, &params->cmdline,
+                                     &PyTuple_Type, &modules, core_u64, &params->load_address,
+                                     core_u64, &params->entry_offset, core_u32, &params->entry_bits,
+                                     &memory, core_u64, &params->rsdp) ||
+        !take_memory(boot, memory))
         return false;
     if (modules)
         Py_INCREF(modules);

@@ -177,6 +177,7 @@ bool core_features(PyObject *object, uint64_t *bits);
 struct core_boot {
     struct vmlib_boot_params params;
     struct vmlib_boot_module *modules;
+    struct vmlib_boot_memory memory[VMLIB_BOOT_MEMORY_MAX];
     Py_buffer *buffers;
     Py_ssize_t count;
 };

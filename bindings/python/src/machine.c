@@ -554,7 +554,7 @@ static PyMethodDef methods[] = {
     {"add_rng", add_rng, METH_VARARGS, "add_rng(seed=0)\n\nAdd a virtio source of random numbers."},
     {"boot", CORE_WITH_KEYWORDS(machine_boot),
      "boot(kernel, *, format=0, initrd=None, cmdline=None, modules=(), load_address=0,\n"
-     "     entry_offset=0, entry_bits=0) -> BootResult\n\n"
+     "     entry_offset=0, entry_bits=0, memory=None, rsdp=0) -> BootResult\n\n"
      "Load a kernel for the first vCPU. Files are bytes or buffers (mmap)."},
     {"run_vcpu", run_vcpu, METH_VARARGS,
      "run_vcpu(vcpu) -> MachineResult\n\nRun one vCPU until the machine ends; each needs a "

@@ -86,7 +86,7 @@ static PyMethodDef functions[] = {
     {"backend_by_name", backend_by_name, METH_VARARGS, "backend_by_name(name) -> Backend"},
     {"boot_load", CORE_WITH_KEYWORDS(core_boot_load),
      "boot_load(vcpu, kernel, *, format=0, initrd=None, cmdline=None, modules=(), load_address=0,\n"
-     "          entry_offset=0, entry_bits=0) -> BootResult\n\n"
+     "          entry_offset=0, entry_bits=0, memory=None, rsdp=0) -> BootResult\n\n"
      "Put a kernel into memory and the vCPU at its entry."},
     {"boot_detect", boot_detect, METH_VARARGS, "boot_detect(kernel) -> BootFormat"},
     {"elf_symbol", core_elf_symbol, METH_VARARGS,

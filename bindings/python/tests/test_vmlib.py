@@ -772,6 +772,13 @@ class Machines(unittest.TestCase):
         self.assertIs(result.format, vmlib.BootFormat.SECTOR)
         self.assertIs(vmlib.boot_detect(self.SECTOR), vmlib.BootFormat.SECTOR)
         self.assertEqual(vcpu.rip, 0x7c00)
+        ranges = [vmlib.BootMemory(gpa=0, bytes=1 << 20, type=vmlib.MemoryType.RAM)]
+        vmlib.boot_load(vcpu, self.SECTOR, memory=ranges, rsdp=0xe0000)
+        with self.assertRaises(vmlib.RangeError):
+            vmlib.boot_load(vcpu, self.SECTOR, memory=[vmlib.BootMemory(gpa=0, bytes=0x1000, type=1)])
+        for wrong in (3, [3], ranges * 65):
+            with self.assertRaises((TypeError, ValueError)):
+                vmlib.boot_load(vcpu, self.SECTOR, memory=wrong)
 
 
 if __name__ == "__main__":
