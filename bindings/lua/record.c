@@ -453,11 +453,25 @@ void core_record_fill(lua_State *L, int table)
     }
 }
 
+/* The inverse of raw(): the string at 1. */
+static int from_raw(lua_State *L, int id)
+{
+    const struct record_type *type = &record_types[id];
+    size_t bytes, skip = type->sized ? sizeof(type->bytes) : 0; /* its size is its own */
+    const char *data = lua_tolstring(L, 1, &bytes);
+
+    luaL_argcheck(L, bytes == type->bytes, 1, "the length is not that of this record");
+    memcpy((char *)core_record_new(L, id) + skip, data + skip, bytes - skip);
+    return 1;
+}
+
 static int record_construct(lua_State *L)
 {
     int id = (int)lua_tointeger(L, lua_upvalueindex(1));
 
     lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TSTRING)
+        return from_raw(L, id);
     core_record_new(L, id);
     if (!lua_isnil(L, 1))
         core_record_fill(L, 1);

@@ -226,6 +226,8 @@ function tests.records()
     local d = vmlib.Debug{dr = {1, 2, 3, 4}}
     equal(d.dr[4], 4)
     fails("takes 4 values", function() d.dr = {1} end)
+    equal(vmlib.Segment(s:raw()), s)
+    fails("length", vmlib.Segment, "short")
     local gpr = vmlib.State().gpr
     collectgarbage()
     gpr.rax = 5

@@ -474,6 +474,43 @@ static PyObject *record_raw(PyObject *self, PyObject *unused)
     return PyBytes_FromStringAndSize(data_of((Record *)self), ((Record *)self)->type->bytes);
 }
 
+/* The inverse of raw(). */
+static PyObject *record_from_raw(PyObject *class, PyObject *bytes)
+{
+    int id = type_index((PyTypeObject *)class);
+    Py_buffer buffer;
+    Record *self;
+
+    if (id < 0) {
+        PyErr_SetString(PyExc_TypeError, "Record has no instances of its own");
+        return NULL;
+    }
+    if (PyObject_GetBuffer(bytes, &buffer, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (buffer.len != (Py_ssize_t)record_types[id].bytes) {
+        PyErr_Format(PyExc_ValueError, "%s has %u bytes, not %zd", record_types[id].name,
+                     (unsigned)record_types[id].bytes, buffer.len);
+        PyBuffer_Release(&buffer);
+        return NULL;
+    }
+    self = own_record(&record_types[id]);
+    if (self) {
+        size_t skip = self->type->sized ? sizeof(self->type->bytes) : 0; /* its size is its own */
+
+        memcpy(self->data + skip, (const char *)buffer.buf + skip, self->type->bytes - skip);
+    }
+    PyBuffer_Release(&buffer);
+    return (PyObject *)self;
+}
+
+static PyObject *record_reduce(PyObject *self, PyObject *unused)
+{
+    PyObject *make = PyObject_GetAttrString((PyObject *)Py_TYPE(self), "from_raw");
+
+    (void)unused;
+    return make ? Py_BuildValue("N(N)", make, record_raw(self, NULL)) : NULL;
+}
+
 static PyObject *record_repr(PyObject *self)
 {
     const struct record_type *type = ((Record *)self)->type;
@@ -521,6 +558,10 @@ static PyMethodDef record_methods[] = {
     {"asdict", as_dict, METH_NOARGS, "asdict() -> dict of all members, nested"},
     {"copy", record_copy, METH_NOARGS, "copy() -> a record of its own with the same values"},
     {"raw", record_raw, METH_NOARGS, "raw() -> the bytes of the C struct"},
+    {"from_raw", record_from_raw, METH_O | METH_CLASS,
+     "from_raw(bytes) -> a record with these bytes, from raw() of the same version"},
+    {"__copy__", record_copy, METH_NOARGS, NULL},
+    {"__reduce__", record_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

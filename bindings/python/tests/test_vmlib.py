@@ -100,6 +100,33 @@ class Records(unittest.TestCase):
         with self.assertRaises(TypeError):
             state.gpr = Segment()
 
+    def test_copies(self):
+        import copy
+
+        segment = Segment(base=5, selector=8)
+        for other in (copy.copy(segment), copy.deepcopy(segment), pickle.loads(pickle.dumps(segment)),
+                      Segment.from_raw(segment.raw())):
+            self.assertIs(type(other), Segment)
+            self.assertEqual(other, segment)
+        vm, vcpu = world(HLT)
+        saved = pickle.dumps(vcpu.get_state())  # of one vCPU, for another
+        other_vm, other = world(HLT)
+        state = pickle.loads(saved)
+        state.gpr.rbx = 77
+        other.set_state(state, StateGroup.GPR | StateGroup.SEGMENTS)
+        self.assertEqual(other.rbx, 77)
+        part = pickle.loads(pickle.dumps(state.gpr))
+        self.assertEqual(part.rbx, 77)
+        state = vmlib.State.from_raw(bytes(len(state.raw())))
+        vcpu.set_state(state, 0)  # it knows its size
+        for wrong in (b"short", 3, "text", None):
+            with self.assertRaises((TypeError, ValueError)):
+                Segment.from_raw(wrong)
+        with self.assertRaises(TypeError):
+            vmlib.Record.from_raw(b"")
+        with self.assertRaises(TypeError):
+            pickle.dumps(vm)
+
     def test_arrays(self):
         debug = vmlib.Debug(dr=(1, 2, 3, 4))
         self.assertEqual(debug.dr, (1, 2, 3, 4))
