@@ -29,7 +29,6 @@ struct runner {
     int stop;     /* set before the kick */
     int errors;   /* other ends of RUN than a kick or a signal */
     uint32_t end; /* the exit that ended it, 0 for the kick */
-    uint64_t rounds;
 };
 
 #define COUNTER_GPA 0x3000u
@@ -56,7 +55,6 @@ static void *run_thread(void *arg)
 
     pin_to(r->cpu);
     while (!__atomic_load_n(&r->stop, __ATOMIC_SEQ_CST)) {
-        r->rounds++;
         if (ioctl(r->m.vcpu, VMLIB_VTX_RUN, 0)) {
             r->errors += errno != EINTR;
         } else if (r->m.run->status == VMLIB_VTX_EXITED) {
@@ -120,7 +118,8 @@ static int processors(void)
     return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-/* Two kicked guests and the thread that kicks them. */
+/* Kicks that come at any moment; RUN may miss a request that is withdrawn at once, never the last.
+ */
 static void kicks(void)
 {
     struct runner r;
@@ -135,7 +134,6 @@ static void kicks(void)
             alive(&r);
     }
     finish(&r, 0);
-    CHECK(r.rounds > 1);
     machine_close(&r.m);
 }
 

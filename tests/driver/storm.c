@@ -281,6 +281,8 @@ int main(int argc, char **argv)
         }
         step();
     }
+    if (!__atomic_exchange_n(&stop, 1, __ATOMIC_RELAXED))
+        pthread_join(thread, NULL);
     machine_close(&m);
     CHECK(machine_open(&m) == 0);
     CHECK(device_info(m.device, &info) == 0);
