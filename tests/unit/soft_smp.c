@@ -1,6 +1,7 @@
 /*
  * Several vCPUs on threads on the software backend: locked counters, x86-TSO, cross-modifying code,
- * the dirty log, and a memory map, cancels, interrupt lines and vCPUs that come and go meanwhile.
+ * page tables that change under their users, the dirty log, and a memory map, cancels, interrupt
+ * lines and vCPUs that come and go meanwhile.
  */
 #include <pthread.h>
 
@@ -293,11 +294,51 @@ static void test_dirty(void **state)
     vmlib_region_unref(r);
 }
 
+/* vCPU 0 moves a page between two frames and takes its accessed and dirty bits away; the others
+ * write through it after each load of CR3, which sets them again. No change of the entry may be
+ * lost, and no write may go anywhere else. */
+#define FRAME  0x30000u /* and the next one */
+#define TABLE  0x60000u
+#define ENTRY  (FRAME | 7) /* present, writable, user */
+#define SWITCH 0x1200u     /* the frame, and a bit that is the program's */
+GUEST(64, mapper,
+      "mov $1501, %ecx\n mov $0x200000, %edx\n"
+      "1: lock xorq $0x1200, 0x60000\n invlpg (%rdx)\n lock andq $-0x61, 0x60000\n"
+      "lock incl (%rdx)\n dec %ecx\n jne 1b\n hlt");
+GUEST(64, user,
+      "mov $1500, %ecx\n lea 0x200000(%rsi), %rdx\n"
+      "1: mov %cr3, %rax\n mov %rax, %cr3\n incl (%rdx)\n lock incl 0x100(%rdx)\n"
+      "dec %ecx\n jne 1b\n hlt");
+static void test_page_tables(void **state)
+{
+    static const uint64_t directory = TABLE | 7, entry = ENTRY;
+    struct job jobs[VCPUS];
+    uint64_t last;
+    (void)state;
+    START(0, LONG64, CODE, mapper);
+    for (unsigned i = 1; i < VCPUS; i++) {
+        START(i, LONG64, CODE + 0x1000, user);
+        OK(vmlib_vcpu_set_reg(w.vcpu[i], VMLIB_REG_RSI, 4 * i));
+    }
+    OK(vmlib_vm_write(w.vm, TABLES + 0x2000 + 8, &directory, 8));
+    OK(vmlib_vm_write(w.vm, TABLE, &entry, 8));
+    begin(jobs, VCPUS);
+    end(jobs, VCPUS);
+    OK(vmlib_vm_read(w.vm, TABLE, &last, 8));
+    assert_int_equal(last & ~UINT64_C(0x60), ENTRY ^ SWITCH);
+    assert_int_equal(word(FRAME) + word(FRAME + 0x1000), 1501);
+    for (unsigned i = 1; i < VCPUS; i++) {
+        assert_int_equal(word(FRAME + 4 * i) + word(FRAME + 0x1000 + 4 * i), 1500);
+        assert_int_equal(word(FRAME + 0x100 + 4 * i) + word(FRAME + 0x1100 + 4 * i), 1500);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_counters),    CASE(test_order),         CASE(test_cross_modifying),
         CASE(test_map_changes), CASE(test_locked_device), CASE(test_dirty),
+        CASE(test_page_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
