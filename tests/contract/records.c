@@ -182,6 +182,20 @@ static void s3_3_no_handler_for_a_fault(void **state)
     assert_int_equal(world_reg(w, VMLIB_REG_CR2), SUPER);
 }
 
+/* Without its REX prefix the instruction would store the same value: the record still has it. */
+GUEST64(l_rex, "movl $0xa0000, %ebx; movl $7, %eax; movl $7, %r8d; movl %r8d, (%rbx); nop");
+
+static void s1_2_the_prefix_belongs_to_it(void **state)
+{
+    struct world *w = *state;
+    world_mode(w, W_LONG3, l_rex, l_rex_end);
+    struct vmlib_exit e = world_run(w, VMLIB_EXIT_MMIO);
+    assert_int_equal(e.u.mmio.value, 7);
+    assert_int_equal(e.insn_len, 3);
+    assert_memory_equal(e.insn, "\x44\x89\x03", 3);
+    assert_int_equal(e.rip, CODE + (uint64_t)(l_rex_end - l_rex) - 4);
+}
+
 /* --- 5: handlers --- */
 
 static void s5_2_the_youngest_first(void **state)
@@ -462,6 +476,7 @@ static const struct CMUnitTest tests[] = {
     CASE(s1_5_budget_before_deadline),
     CASE(s3_1_holes),
     CASE(s3_3_no_handler_for_a_fault),
+    CASE(s1_2_the_prefix_belongs_to_it),
     CASE(s5_2_the_youngest_first),
     CASE(s5_2_by_the_first_address),
     CASE(s5_3_as_with_records),

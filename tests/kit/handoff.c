@@ -492,6 +492,35 @@ static void refused(void **state)
     finish(&t);
 }
 
+/* Without a log any page may have been written: all go over, each time. */
+static void without_log(void **state)
+{
+    struct vmlib_region_config c = VMLIB_REGION_CONFIG_INIT;
+    vmlib_region *r[2];
+    struct world w[2];
+
+    (void)state;
+    c.gpa = 0x1000000;
+    c.bytes = 0x5000;
+    for (unsigned i = 0; i < 2; i++) {
+        world_open(&w[i], &plain, VMLIB_BACKEND_SOFT, NULL);
+        OK(vmlib_region_create(w[i].vm, &c, &r[i]));
+    }
+    for (uint32_t round = 1; round < 3; round++) {
+        uint32_t value = 0x1111 * round;
+
+        OK(vmlib_vm_write(w[0].vm, c.gpa + 0x4ffc, &value, 4));
+        OK(vmlib_handoff_memory(r[0], r[1]));
+        value = 0;
+        OK(vmlib_vm_read(w[1].vm, c.gpa + 0x4ffc, &value, 4));
+        assert_int_equal(value, 0x1111 * round);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        vmlib_region_unref(r[i]);
+        world_close(&w[i]);
+    }
+}
+
 /* A shared region, by the call that makes one. */
 static void share(void **state)
 {
@@ -544,10 +573,8 @@ static bool usable(int argc, char **argv)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest anywhere[] = {
-        cmocka_unit_test(user_code),
-        cmocka_unit_test(events),
-        cmocka_unit_test(refused),
-        cmocka_unit_test(share),
+        cmocka_unit_test(user_code), cmocka_unit_test(events),      cmocka_unit_test(refused),
+        cmocka_unit_test(share),     cmocka_unit_test(without_log),
     };
     const struct CMUnitTest ring0[] = {
         cmocka_unit_test(every),         cmocka_unit_test(at_random), cmocka_unit_test(at_reads),

@@ -130,6 +130,7 @@ static void dirty_log_survives_map_changes(void **state)
     LOAD(&w, store_pages);
     set(&w, VMLIB_REG_RSI, 10);
     world_expect(&w, VMLIB_EXIT_HLT);
+    OK(vmlib_region_protect(r, VMLIB_PROT_R | VMLIB_PROT_X)); /* another slot of the kernel's */
     vmlib_region *other = world_region(&w, DEVICE + 0x1000000, 0x1000, 0, NULL);
     assert_int_equal(dirty_pages(r, 0, bits), 10);
     OK(vmlib_region_remove(other));
