@@ -87,7 +87,8 @@ struct vmlib_lockstep_config {
     /** Exit grain: compare at least after so many instructions, where both sides have exact
      * budgets; 0: never. */
     uint64_t slice;
-    uint64_t deadline_ns;        /**< a side that gives no record for so long is stuck */
+    /** A side that gives no record for so long is stuck; a slice or a step that ends counts. */
+    uint64_t deadline_ns;
     vmlib_lockstep_exit_fn exit; /**< NULL: as if it answered #VMLIB_PASS */
     vmlib_lockstep_mask_fn mask; /**< NULL: only the library's table */
     vmlib_lockstep_run_fn run;   /**< NULL: vmlib_vcpu_run(); else needs OWN_DEVICES */

@@ -121,7 +121,34 @@ static void impossible_values(void **state)
     REFUSED(VMLIB_STATE_MSRS, msrs.kernel_gs_base, UINT64_C(1) << 60);
     REFUSED(VMLIB_STATE_MSRS, msrs.pat, 0x02);
     REFUSED(VMLIB_STATE_EVENTS, events.flags, 0x80000000);
+    REFUSED(VMLIB_STATE_DEBUG, debug.dr6, UINT64_C(1) << 32);
+    REFUSED(VMLIB_STATE_DEBUG, debug.dr7, UINT64_C(1) << 32);
+    REFUSED(VMLIB_STATE_SEGMENTS, segments.fs.base, UINT64_C(1) << 60);
     assert_int_equal(failures, 0);
+}
+
+/* What holds events back is kept, one bit at a time. */
+static void blocked_events(void **state)
+{
+    static const uint32_t bits[] = {VMLIB_EVENTS_SHADOW_STI, VMLIB_EVENTS_SHADOW_MOVSS,
+                                    VMLIB_EVENTS_NMI_BLOCKED, VMLIB_EVENTS_HALTED};
+    struct world *w = *state;
+    struct vmlib_state s = everything(w);
+    for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+        s.events.flags = bits[i];
+        OK(vmlib_vcpu_set_state(w->vcpu, VMLIB_STATE_EVENTS, &s));
+        assert_int_equal(world_events(w).flags, bits[i]);
+    }
+}
+
+/* Outside 64-bit mode linear addresses have 32 bits. */
+static void translation_wraps(void **state)
+{
+    struct world *w = *state;
+    struct vmlib_translation t = VMLIB_TRANSLATION_INIT;
+    OK(vmlib_vcpu_translate(w->vcpu, UINT64_C(1) << 32 | CODE, VMLIB_ACCESS_READ, &t));
+    assert_int_equal(t.fault, VMLIB_TRANSLATE_OK);
+    assert_int_equal(t.gpa, CODE);
 }
 
 /* --- 64-bit mode through the state API --- */
@@ -269,7 +296,10 @@ static void s2_8_page_table_in_a_hole(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    CASE(reset_state), CASE(round_trip),   CASE(vector_registers), CASE(impossible_values),
-    CASE(long_mode),   CASE(translations), CASE(s4_2_page_fault),  CASE(s2_8_page_table_in_a_hole),
+    CASE(reset_state),      CASE(round_trip),
+    CASE(vector_registers), CASE(impossible_values),
+    CASE(blocked_events),   CASE(translation_wraps),
+    CASE(long_mode),        CASE(translations),
+    CASE(s4_2_page_fault),  CASE(s2_8_page_table_in_a_hole),
 };
 MAIN(tests)

@@ -449,6 +449,34 @@ static void meddled(void **state)
     close_pair(&p);
 }
 
+/* A value that differs shows in its record, long before state and memory are compared. */
+static void written_values(void **state)
+{
+    static const uint8_t code[] = {0xa0, 0, 0, 4, 0, 0xe6, 0x10, 0xeb, 0xf7}; /* DATA to port 10 */
+    struct vmlib_lockstep_result r = VMLIB_LOCKSTEP_RESULT_INIT;
+    struct vmlib_lockstep_difference d = VMLIB_LOCKSTEP_DIFFERENCE_INIT;
+    struct vmlib_lockstep_region region;
+    struct pair p;
+    struct vmlib_lockstep_config config = open_pair(&p, -1, 0x11, &region);
+    uint8_t byte = 0x5a;
+
+    (void)state;
+    OK(vmlib_vm_write(p.side[0].vm, CODE, code, sizeof(code)));
+    config.interval = 1000;
+    config.slice = 0;
+    OK(vmlib_lockstep_create(&config, &p.lockstep));
+    OK(vmlib_lockstep_run(p.lockstep, 4, &r));
+    OK(vmlib_vm_write(p.side[1].vm, DATA, &byte, 1));
+    OK(vmlib_lockstep_run(p.lockstep, 1, &r));
+    assert_int_equal(r.end, VMLIB_LOCKSTEP_DIFFERENCE);
+    OK(vmlib_lockstep_difference(p.lockstep, 0, &d));
+    assert_int_equal(d.kind, VMLIB_LOCKSTEP_RECORD);
+    assert_string_equal(d.name, "record.value");
+    assert_int_equal(d.value[0], 0x11);
+    assert_int_equal(d.value[1], 0x5a);
+    close_pair(&p);
+}
+
 /* Inputs between runs belong to both sides, also when a stretch is repeated. */
 static void inputs(void **state)
 {
@@ -516,6 +544,7 @@ static void stuck(void **state)
     (void)state;
     OK(vmlib_vm_write(p.side[0].vm, CODE, "\xeb\xfe", 2)); /* JMP to itself */
     config.deadline_ns = 20000000;
+    config.slice = 0;
     OK(vmlib_lockstep_create(&config, &p.lockstep));
     OK(vmlib_lockstep_run(p.lockstep, 0, &r));
     assert_int_equal(r.end, VMLIB_LOCKSTEP_STUCK);
@@ -605,12 +634,13 @@ static int run_user(const char *name)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_exits), cmocka_unit_test(equal_instructions),
-        cmocka_unit_test(limits),      cmocka_unit_test(stuck),
-        cmocka_unit_test(stops),       cmocka_unit_test(find_with_own_devices),
-        cmocka_unit_test(find_each),   cmocka_unit_test(sound_copy),
-        cmocka_unit_test(excused),     cmocka_unit_test(meddled),
-        cmocka_unit_test(inputs),      cmocka_unit_test(wrong_use),
+        cmocka_unit_test(equal_exits),    cmocka_unit_test(equal_instructions),
+        cmocka_unit_test(limits),         cmocka_unit_test(stuck),
+        cmocka_unit_test(stops),          cmocka_unit_test(find_with_own_devices),
+        cmocka_unit_test(find_each),      cmocka_unit_test(sound_copy),
+        cmocka_unit_test(excused),        cmocka_unit_test(meddled),
+        cmocka_unit_test(written_values), cmocka_unit_test(inputs),
+        cmocka_unit_test(wrong_use),
     };
 
     if (argc < 2) {
