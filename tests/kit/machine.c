@@ -2,26 +2,10 @@
  * A machine that moves between VMs: in deterministic time it makes the same instructions, output
  * and interrupts as one that stays. Argument: the folder of the guests.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "check_kit.h"
 
 #include <vmlib/devices/machine.h>
 #include <vmlib/handoff.h>
-
-#define OK(call)                                                               \
-    do {                                                                       \
-        int rc_ = (call);                                                      \
-        if (rc_ != 0)                                                          \
-            fail_msg("%s: %d, %s; %s", #call, rc_, vmlib_devices_last_error(), \
-                     vmlib_last_error());                                      \
-    } while (0)
 
 #define HOMES 3u
 

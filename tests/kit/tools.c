@@ -2,28 +2,11 @@
  * Event ring, guest calls, symbols and console with expectations. Arguments: the folder of the
  * guests, and that of the examples' guests.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "check_kit.h"
 
 #include <vmlib/call.h>
 #include <vmlib/console.h>
 #include <vmlib/ring.h>
-
-#define OK(call)                                                               \
-    do {                                                                       \
-        int rc_ = (call);                                                      \
-        if (rc_ != 0)                                                          \
-            fail_msg("%s: %d, %s; %s", #call, rc_, vmlib_devices_last_error(), \
-                     vmlib_last_error());                                      \
-    } while (0)
 
 #define SECOND 1000000000u
 

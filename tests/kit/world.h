@@ -5,27 +5,7 @@
 #ifndef KIT_WORLD_H
 #define KIT_WORLD_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <vmlib/boot.h>
-#include <vmlib/vmlib.h>
-
-#define OK(call)                                                               \
-    do {                                                                       \
-        int rc_ = (call);                                                      \
-        if (rc_ != 0)                                                          \
-            fail_msg("%s: %d, %s; %s", #call, rc_, vmlib_devices_last_error(), \
-                     vmlib_last_error());                                      \
-    } while (0)
+#include "check_kit.h"
 
 #define CODE   0x10000u
 #define DATA   0x40000u

@@ -5,26 +5,7 @@
 #ifndef SOFT_WORLD_H
 #define SOFT_WORLD_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <vmlib/vmlib.h>
-
-#define OK(call)                                                    \
-    do {                                                            \
-        int rc_ = (call);                                           \
-        if (rc_ != 0) {                                             \
-            fail_msg("%s: %d, %s", #call, rc_, vmlib_last_error()); \
-        }                                                           \
-    } while (0)
+#include "../check.h"
 
 /* Programs in AT&T syntax, assembled with the test. */
 #define GUEST(bits, name, text)                                                            \
