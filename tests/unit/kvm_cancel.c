@@ -281,6 +281,42 @@ static void nothing_stays_pending(void **state)
     assert_true(more <= 1);
 }
 
+/* Waits for the signal of the deadline, which is blocked outside of the kernel. */
+static int outlasts(void *opaque, vmlib_vcpu *vcpu, struct vmlib_exit *exit)
+{
+    sigset_t pending;
+    (void)vcpu, (void)exit;
+    for (unsigned i = 0; i < 100000000 && !*(bool *)opaque; i++) {
+        sigpending(&pending);
+        for (int n = SIGRTMIN; n <= SIGRTMAX; n++)
+            *(bool *)opaque |= sigismember(&pending, n) == 1;
+    }
+    return VMLIB_STOP;
+}
+
+/* The deadline passes in a handler that ends the run: nobody else would take its signal away. */
+static void no_signal_of_a_deadline_in_a_handler(void **state)
+{
+    struct vmlib_handler_config c = VMLIB_HANDLER_CONFIG_INIT;
+    bool seen = false;
+    sigset_t pending;
+    struct world w;
+    (void)state;
+    world_create(&w, 1);
+    c.first = c.last = 0x10;
+    c.fn = outlasts;
+    c.opaque = &seen;
+    OK(vmlib_handler_add(w.vm, &c, NULL));
+    LOAD(&w, out_forever);
+    for (unsigned i = 0; i < 100 && !seen; i++) /* until it is not the guest that outlasts it */
+        world_run(&w, 0, 20000000);
+    assert_true(seen);
+    sigpending(&pending);
+    for (int n = SIGRTMIN; n <= SIGRTMAX; n++)
+        assert_true(sigismember(&pending, n) != 1);
+    world_destroy(&w);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_cancel_is_answered),
     cmocka_unit_test(storm_of_threads),
@@ -290,5 +326,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(threads_take_turns),
     cmocka_unit_test(kicks_at_the_end_of_a_thread),
     cmocka_unit_test(nothing_stays_pending),
+    cmocka_unit_test(no_signal_of_a_deadline_in_a_handler),
 };
 MAIN(tests)
