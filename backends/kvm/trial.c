@@ -2,6 +2,7 @@
  * Trials: lib/x86 executes an instruction without any effect, to find out whether it is the one
  * that has made the access that KVM reports, and with which linear address.
  */
+#include <stddef.h>
 #include <string.h>
 
 #include "kvm/emulate.h"
@@ -153,11 +154,20 @@ static bool is_rep(const struct vmlib_exit *e)
            ((e->insn[i] & 0xfc) == 0x6c || (e->insn[i] >= 0xa4 && e->insn[i] <= 0xaf));
 }
 
+/* All but the remembered accesses, two thirds of it, which no trial touches. */
+static void copy_cpu(struct x86_cpu *to, const struct x86_cpu *from)
+{
+    memcpy(to, from, offsetof(struct x86_cpu, answer));
+}
+_Static_assert(offsetof(struct x86_cpu, answer) + sizeof(((struct x86_cpu *)0)->answer) ==
+                   sizeof(struct x86_cpu),
+               "what follows would not be copied");
+
 /* Back to the state that was loaded. No translation of a trial may come back to life. */
 static void restore(struct kvm_emulator *e)
 {
     uint64_t gen = e->e.cpu.tlb_gen;
-    e->e.cpu = e->base;
+    copy_cpu(&e->e.cpu, &e->base);
     e->e.cpu.tlb_gen = gen;
     x86_tlb_flush(&e->e.cpu);
 }
@@ -183,7 +193,7 @@ int kvm_trial_begin(struct kvm_cpu *v, bool vectors)
         kvm_emulator_load(v, vectors ? KVM_EMULATOR_STATE & ~VMLIB_STATE_MSRS : KVM_WALK);
     if (e == NULL)
         return v->error;
-    e->base = e->e.cpu;
+    copy_cpu(&e->base, &e->e.cpu);
     return 0;
 }
 

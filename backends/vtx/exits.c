@@ -81,6 +81,14 @@ static uint8_t debug_kind(const struct x86_cpu *cpu, uint64_t dr6)
     return dr6 & 1u << 13 ? X86_EV_FAULT : X86_EV_TRAP;
 }
 
+/* #AC although the guest has not switched it on: a locked access across cache lines, on a host that
+ * detects those (SDM Vol.3A 9.1.2.3). The guest knows nothing of it. */
+static bool of_the_host(const struct x86_cpu *cpu, const struct x86_event *ev)
+{
+    return ev->vector == X86_AC && ev->kind == X86_EV_FAULT &&
+           !(cpu->cpl == 3 && cpu->cr0 & X86_CR0_AM && cpu->eflags & X86_FL_AC);
+}
+
 static bool exit_event(struct vtx_cpu *v)
 {
     const struct vmlib_vtx_run *run = v->run;
@@ -91,7 +99,9 @@ static bool exit_event(struct vtx_cpu *v)
         ev.dr6 = run->qualification & 0x600f;
         ev.kind = debug_kind(&v->e.cpu, ev.dr6);
     }
-    return ready(v) && vmi_engine_deliver(&v->e, &ev, true);
+    if (!ready(v))
+        return false;
+    return of_the_host(&v->e.cpu, &ev) ? vtx_execute(v) : vmi_engine_deliver(&v->e, &ev, true);
 }
 
 static bool exit_triple_fault(struct vtx_cpu *v)
