@@ -66,7 +66,7 @@ apt_private() {
 # download_package ARCH NAME DIR: fetches a .deb and unpacks it into DIR (nothing is installed)
 download_package() {
     local arch=$1 name=$2 dir=$3 work
-    work=$(mktemp -d "$out/download.XXXXXX")
+    work=$(mktemp -d -p "$out")
     (cd "$work" && apt_private "$arch" apt-get download "$name") >"$work/log" 2>&1 ||
         { tail -n 3 "$work/log" >&2; rm -rf "$work"; return 1; }
     rm -rf "$dir.part"

@@ -71,9 +71,9 @@ static uint64_t landing(unsigned flags)
     return flags == 8 ? LOW : (uint64_t)land;
 }
 
-static uint64_t stub(unsigned vector)
+static uint64_t vector_entry(unsigned vector)
 {
-    return (uint64_t)stubs + 16 * vector;
+    return (uint64_t)vector_entries + 16 * vector;
 }
 
 static uint64_t stack_of(unsigned cpl)
@@ -99,9 +99,9 @@ static void set_idt(void)
 {
     for (unsigned v = 0; v < 80; v++) {
         bool program = v == 0x30 || (v >= 3 && v <= 5);
-        idt[v] = gate(CODE(0), stub(v), program ? 0xee : 0x8e, v == 8 ? IST_DOUBLE : 0);
+        idt[v] = gate(CODE(0), vector_entry(v), program ? 0xee : 0x8e, v == 8 ? IST_DOUBLE : 0);
     }
-    idt[0x31] = gate(CODE(0), stub(0x31), 0xae, 0); /* DPL 1 */
+    idt[0x31] = gate(CODE(0), vector_entry(0x31), 0xae, 0); /* DPL 1 */
     load_idt(80);
 }
 
@@ -375,7 +375,7 @@ static void alignment(unsigned compat)
                 s.rsp -= low;
                 tss.ist[IST_FAULTS] -= low;
                 tss.rsp[0] -= low;
-                idt[0x40] = gate(CODE(0), stub(0x40), 0xee, ist);
+                idt[0x40] = gate(CODE(0), vector_entry(0x40), 0xee, ist);
                 title('A', compat << 4 | cpl, low, ist);
                 attempt(&s);
                 on_ist = ist;
@@ -551,7 +551,7 @@ static void break_gate(unsigned how, unsigned vector)
     unsigned code = how >= ABSENT && how <= OUTER ? sel[how] : CODE(0);
     unsigned access = how == ABSENT_GATE ? 0x6e : how == NO_GATE ? 0xec : 0xee;
     unsigned ist = how == IST_HOLE || how == IST_WILD ? IST_FAULTS : 0;
-    idt[vector] = gate(code, how == WILD ? NONCANONICAL : stub(vector), access, ist);
+    idt[vector] = gate(code, how == WILD ? NONCANONICAL : vector_entry(vector), access, ist);
     gdt[GATE / 8] = segment(0x1b, F_LONG);
     tss.ist[IST_FAULTS] = how == IST_HOLE ? UNMAPPED : NONCANONICAL;
     if (how == RSP_HOLE || how == RSP_WILD)
@@ -571,7 +571,7 @@ static void deliveries(unsigned compat)
                     if (k && second[k] == e->vector)
                         continue;
                     if ((!strict && wild) || (cpl && how == OUTER))
-                        continue; /* the stub needs level 0 */
+                        continue; /* the entry needs level 0 */
                     gdt[TEST / 8] = segment(0x13 | cpl << 5, F_DATA);
                     if (k)
                         idt[second[k]] = gate(CODE(0), 0, 0x6e, 0);

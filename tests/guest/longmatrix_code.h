@@ -1,15 +1,16 @@
-/* Of longmatrix.c: the way into long mode, the exception stubs, the instructions that are tried. */
+/* Of longmatrix.c: the way into long mode, the exception entries, the instructions that are tried.
+ */
 #ifndef LONGMATRIX_CODE_H
 #define LONGMATRIX_CODE_H
 
 #include <stdint.h>
 
-/* Outcome of an attempt, filled in by the exception stubs. */
+/* Outcome of an attempt, filled in by the exception entries. */
 struct outcome {
     uint64_t ss_now, gs, fs, es, ds;
     uint64_t r11, rdi, rsi, rbp, rbx, rdx, rcx, rax;
     uint64_t vector, error, rip, cs, rflags, rsp, ss;
-    uint64_t frame; /* where the stub found its stack */
+    uint64_t frame; /* where the entry found its stack */
 };
 extern struct outcome outcome;
 struct start {
@@ -20,7 +21,7 @@ void attempt(const struct start *s);
 extern const char land[], s_mov_ds[], s_mov_ss[], s_mov_fs[], s_ljmp[], s_lcall[], s_ljmpq[],
     s_lcallq[], s_lar[], s_lsl[], s_verr[], s_verw[], s_int40[], s_ud2[], s_div[], s_int3[],
     s_lret[], s_iret[], s_lretq[], s_iretq[], s_read[], s_write[], s_jump[], s_flags[], s_push[],
-    s_pop[], s_stack[], s_call[], s_ret[], s_syscall[], s_sysret[], s_sysretq[], stubs[];
+    s_pop[], s_stack[], s_call[], s_ret[], s_syscall[], s_sysret[], s_sysretq[], vector_entries[];
 extern const char *const privileged[], *const privileged_end[];
 
 __asm__(
@@ -65,9 +66,9 @@ __asm__(
     "  xor %ebp, %ebp\n"
     "  call main\n"
     "1: cli; hlt; jmp 1b\n"
-    /* stubs: vector n at stubs + 16 * n */
+    /* vector n at vector_entries + 16 * n */
     ".balign 16\n"
-    "stubs:\n"
+    "vector_entries:\n"
     ".set n, 0\n"
     ".rept 80\n"
     ".balign 16\n"
