@@ -23,6 +23,15 @@ static inline struct kvm_emulator *kvm_emulator_of(struct x86_cpu *cpu)
     return (struct kvm_emulator *)cpu;
 }
 
+/* Rows that instructions in earnest and trials share. */
+#define KVM_EMULATE_OPS                                                                     \
+    .cpuid = kvm_emulate_cpuid, .hypercall = kvm_emulate_hypercall, .tsc = kvm_emulate_tsc, \
+    .random = vmi_engine_random, .exception = kvm_emulate_exception,                        \
+    .split_lock = vmi_engine_no_lock, .split_unlock = vmi_engine_no_lock
+enum x86_result kvm_emulate_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf);
+enum x86_result kvm_emulate_hypercall(struct x86_cpu *cpu);
+enum x86_result kvm_emulate_exception(struct x86_cpu *cpu, const struct x86_event *ev);
+uint64_t kvm_emulate_tsc(struct x86_cpu *cpu);
 extern const struct x86_ops kvm_emulate_ops;
 extern const struct vmi_engine_hooks kvm_emulate_hooks;
 

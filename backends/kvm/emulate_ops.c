@@ -74,7 +74,7 @@ const struct vmi_engine_hooks kvm_emulate_hooks = {.outside = outside, .inside =
 
 /* --- ops --- */
 
-static enum x86_result op_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf)
+enum x86_result kvm_emulate_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf)
 {
     uint32_t out[4];
     x86_cpuid_lookup(cpu, kvm_emulator_of(cpu)->v->cpuid, leaf, subleaf, out);
@@ -84,20 +84,20 @@ static enum x86_result op_cpuid(struct x86_cpu *cpu, uint32_t leaf, uint32_t sub
 }
 
 /* KVM keeps hypercalls for itself: VMCALL does nothing that this instruction could. */
-static enum x86_result op_hypercall(struct x86_cpu *cpu)
+enum x86_result kvm_emulate_hypercall(struct x86_cpu *cpu)
 {
     return x86_fault(cpu, X86_UD);
 }
 
 /* The guest's counter stands in msr.tsc_offset, as read when the state was loaded. */
-static uint64_t op_tsc(struct x86_cpu *cpu)
+uint64_t kvm_emulate_tsc(struct x86_cpu *cpu)
 {
     (void)cpu;
     return 0;
 }
 
 /* KVM shows exceptions when it delivers them. */
-static enum x86_result op_exception(struct x86_cpu *cpu, const struct x86_event *ev)
+enum x86_result kvm_emulate_exception(struct x86_cpu *cpu, const struct x86_event *ev)
 {
     (void)cpu;
     (void)ev;
@@ -114,11 +114,5 @@ const struct x86_ops kvm_emulate_ops = {
     .rdmsr = vmi_engine_rdmsr,
     .wrmsr = vmi_engine_wrmsr,
     .msr_first = vmi_engine_msr_first,
-    .cpuid = op_cpuid,
-    .hypercall = op_hypercall,
-    .tsc = op_tsc,
-    .random = vmi_engine_random,
-    .exception = op_exception,
-    .split_lock = vmi_engine_no_lock,
-    .split_unlock = vmi_engine_no_lock,
+    KVM_EMULATE_OPS,
 };

@@ -104,19 +104,18 @@ static enum x86_result op_wrmsr(struct x86_cpu *cpu, uint32_t index, uint64_t va
     return op_rdmsr(cpu, index);
 }
 
-static struct x86_ops trial_table(const struct x86_ops *real)
-{
-    struct x86_ops ops = *real;
-    ops.page = op_page;
-    ops.read_phys = op_read_phys;
-    ops.write_phys = op_write_phys;
-    ops.before_rmw = op_before_rmw;
-    ops.pio_read = op_pio_read;
-    ops.pio_write = op_pio_write;
-    ops.rdmsr = op_rdmsr;
-    ops.wrmsr = op_wrmsr;
-    return ops;
-}
+/* msr_watch is off, so nobody is asked first. */
+static const struct x86_ops trial_ops = {
+    .page = op_page,
+    .read_phys = op_read_phys,
+    .write_phys = op_write_phys,
+    .before_rmw = op_before_rmw,
+    .pio_read = op_pio_read,
+    .pio_write = op_pio_write,
+    .rdmsr = op_rdmsr,
+    .wrmsr = op_wrmsr,
+    KVM_EMULATE_OPS,
+};
 
 /* --- one instruction without effect --- */
 
@@ -174,9 +173,8 @@ static void restore(struct kvm_emulator *e)
 
 static void step(struct kvm_emulator *e)
 {
-    const struct x86_ops ops = trial_table(&kvm_emulate_ops);
     struct x86_cpu *cpu = &e->e.cpu;
-    cpu->ops = &ops;
+    cpu->ops = &trial_ops;
     e->matched = e->strange = e->active = false;
     e->lin = 0;
     cpu->nanswers = cpu->next_answer = 0;

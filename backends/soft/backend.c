@@ -77,12 +77,13 @@ static void host_wrote(struct vmi_vm *owner, uint64_t gpa, uint64_t bytes)
 
 static void use_model(struct soft_vcpu *v, const struct vmlib_cpuid_leaf *model, uint32_t n)
 {
-    uint64_t host[4];
-    x86_host_features(host);
-    if (model)
+    if (model) {
         vmi_model_from_api(model, n, &v->e.cpuid);
-    else
+    } else {
+        uint64_t host[4];
+        x86_host_features(host);
         vmi_model_default(v->e.owner, host, &v->e.cpuid);
+    }
     if (vmi_engine_use_model(&v->e))
         soft_cache_flush(v); /* decoding depends on them */
 }
